@@ -212,7 +212,17 @@ impl<'a> Writer<'a> {
 
     /// Adds an array of `<u32>`. Fails as [`property_u32`](Self::property_u32) does.
     pub fn property_u32_array(&mut self, name: &str, values: &[u32]) -> Result<()> {
-        self.property(name, values.iter().map(|value| value.to_be_bytes()))
+        self.property_u32_iter(name, values.iter().copied())
+    }
+
+    /// Adds an array of `<u32>` from an iterator. Fails as [`property_u32`](Self::property_u32)
+    /// does.
+    pub fn property_u32_iter(
+        &mut self,
+        name: &str,
+        values: impl IntoIterator<Item = u32>,
+    ) -> Result<()> {
+        self.property(name, values.into_iter().map(u32::to_be_bytes))
     }
 
     /// Adds an array of `<u64>`. Fails as [`property_u32`](Self::property_u32) does.
