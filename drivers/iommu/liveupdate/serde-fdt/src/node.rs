@@ -93,12 +93,6 @@ pub struct Properties<'a> {
     at: usize,
 }
 
-impl<'a> Properties<'a> {
-    pub(crate) fn new(blocks: Blocks<'a>, at: usize) -> Self {
-        Self { blocks, at }
-    }
-}
-
 impl<'a> Iterator for Properties<'a> {
     type Item = Property<'a>;
 

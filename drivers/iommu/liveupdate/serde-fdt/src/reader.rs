@@ -17,10 +17,7 @@ use crate::{
         check_property_name,
         MAX_NAME_LEN, //
     },
-    node::{
-        Node,
-        Properties, //
-    },
+    node::Node,
     reservation::Reservations,
     token::{
         token_at,
@@ -40,18 +37,39 @@ pub(crate) struct Blocks<'a> {
 impl<'a> Blocks<'a> {
     /// Returns the name at `offset` in the strings block.
     pub(crate) fn property_name(&self, offset: u32) -> Result<&'a str> {
-        let name = usize::try_from(offset)
+        let rest = usize::try_from(offset)
             .ok()
             .and_then(|offset| self.strings.get(offset..))
             .ok_or(Error::BadNameOffset)?;
         // The bound makes the time for a name constant, whatever the strings block holds.
-        let bound = MAX_NAME_LEN.checked_add(1).ok_or(Error::BadName)?;
-        let len = match name.iter().take(bound).position(|c| *c == 0) {
-            Some(len) => len,
-            None if name.len() < bound => return Err(Error::BadNameOffset),
-            None => return Err(Error::BadName),
+        let (name, error) = match rest.first_chunk::<{ MAX_NAME_LEN + 1 }>() {
+            Some(chunk) => (chunk.as_slice(), Error::BadName),
+            None => (rest, Error::BadNameOffset),
         };
+        let len = name.iter().position(|c| *c == 0).ok_or(error)?;
         check_property_name(name.get(..len).ok_or(Error::BadNameOffset)?)
+    }
+
+    /// Whether a property between the tokens at `from` and at `to`, among nothing but properties
+    /// that have been checked, is called `name`.
+    fn has_property(&self, from: usize, to: usize, name: &str) -> bool {
+        let is_called = |offset: u32| {
+            usize::try_from(offset)
+                .ok()
+                .and_then(|offset| self.strings.get(offset..)?.strip_prefix(name.as_bytes()))
+                .is_some_and(|rest| rest.first() == Some(&0))
+        };
+        let mut at = from;
+        while at < to {
+            match token_at(self.structure, at) {
+                Ok((Token::Property { name_offset, .. }, _)) if is_called(name_offset) => {
+                    return true
+                }
+                Ok((_, next)) => at = next,
+                Err(_) => return false,
+            }
+        }
+        false
     }
 
     /// Checks the whole structure block; returns the offset of what follows the name of the root.
@@ -96,10 +114,7 @@ impl<'a> Blocks<'a> {
                         return Err(Error::TooManyProperties);
                     }
                     let name = self.property_name(name_offset)?;
-                    if Properties::new(*self, first)
-                        .take(count)
-                        .any(|earlier| earlier.name() == name)
-                    {
+                    if self.has_property(first, at, name) {
                         return Err(Error::DuplicateProperty);
                     }
                     let count = count.checked_add(1).ok_or(Error::TooManyProperties)?;

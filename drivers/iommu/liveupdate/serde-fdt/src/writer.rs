@@ -48,6 +48,7 @@ use crate::{
 /// - The strings block, so far `strings_len` bytes, is kept at the end of the buffer with its bytes
 ///   in reverse order. So it can grow while the offsets into it are final, and
 ///   [`finish`](Self::finish) only has to turn it round and move it.
+#[derive(Debug)]
 pub struct Writer<'a> {
     buf: &'a mut [u8],
     structure: usize,
@@ -59,7 +60,7 @@ pub struct Writer<'a> {
 }
 
 /// The properties of the innermost open node, as long as it has no subnode.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct NodeProperties {
     first: usize,
     count: usize,
