@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Writes the state of all IOMMUs.
+
+use crate::{
+    error::Result,
+    records::{
+        Device,
+        Domain,
+        Unit, //
+    },
+    schema::{
+        self,
+        property, //
+    }, //
+};
+use serde_fdt::Writer;
+
+/// Writes the records into `buffer` and returns the size of the blob in bytes.
+///
+/// # Errors
+///
+/// [`Error::Fdt`](crate::Error::Fdt) if `buffer` is too small.
+pub fn encode<'a>(
+    buffer: &mut [u8],
+    units: impl IntoIterator<Item = Unit<'a>>,
+    domains: impl IntoIterator<Item = Domain>,
+    devices: impl IntoIterator<Item = Device<'a>>,
+) -> Result<usize> {
+    let mut w = Writer::new(buffer)?;
+
+    w.begin_node("")?;
+    w.property_str(property::COMPATIBLE, schema::STATE_COMPATIBLE)?;
+    for unit in units {
+        self::unit(&mut w, &unit)?;
+    }
+    for domain in domains {
+        self::domain(&mut w, &domain)?;
+    }
+    for device in devices {
+        self::device(&mut w, &device)?;
+    }
+    w.end_node()?;
+    Ok(w.finish()?)
+}
+
+fn unit(w: &mut Writer<'_>, unit: &Unit<'_>) -> Result<()> {
+    let tables = unit
+        .context_tables
+        .iter()
+        .flat_map(|(bus, table)| [u64::from(bus), table]);
+
+    w.begin_node(format_args!("{}@{:x}", schema::IOMMU, unit.register_base))?;
+    w.property_str(property::COMPATIBLE, schema::VTD_LEGACY)?;
+    w.property_u64(property::REGISTER_BASE, unit.register_base)?;
+    w.property_u32(property::SEGMENT, unit.segment.into())?;
+    w.property_u64(property::CAPABILITY, unit.capability)?;
+    w.property_u64(property::EXTENDED_CAPABILITY, unit.extended_capability)?;
+    w.property_u64(property::ROOT_TABLE, unit.root_table)?;
+    w.property_u64_iter(property::CONTEXT_TABLES, tables)?;
+    Ok(w.end_node()?)
+}
+
+fn domain(w: &mut Writer<'_>, domain: &Domain) -> Result<()> {
+    w.begin_node(format_args!("{}@{:x}", schema::DOMAIN, domain.number))?;
+    w.property_u32(property::NUMBER, domain.number)?;
+    w.property_str(property::FORMAT, schema::VTD_SECOND_STAGE)?;
+    w.property_u64(property::TOP_TABLE, domain.top_table)?;
+    w.property_u32(property::TOP_LEVEL, domain.top_level)?;
+    w.property_u32(property::INPUT_BITS, domain.input_bits)?;
+    w.property_u32(property::OUTPUT_BITS, domain.output_bits)?;
+    w.property_u32(property::PT_FEATURES, domain.pt_features)?;
+    w.property_u64(property::PAGE_SIZES, domain.page_sizes)?;
+    w.property_u64(property::TABLE_PAGES, domain.table_pages)?;
+    Ok(w.end_node()?)
+}
+
+fn device(w: &mut Writer<'_>, device: &Device<'_>) -> Result<()> {
+    let address = device.address;
+    let [bus, devfn] = address.requester_id.to_be_bytes();
+
+    // A node name has no colons, so the parts of the address are separated by commas.
+    w.begin_node(format_args!(
+        "{}@{:04x},{bus:02x},{:02x}.{:x}",
+        schema::DEVICE,
+        address.segment,
+        devfn >> 3,
+        devfn & 7
+    ))?;
+    w.property_u32(property::SEGMENT, address.segment.into())?;
+    w.property_u32(property::ADDRESS, address.requester_id.into())?;
+    w.property_u32(property::VENDOR_DEVICE, device.vendor_device)?;
+    w.property_u32(property::CLASS, device.class)?;
+    w.property_u64(property::IOMMU, device.unit)?;
+    w.property_u32_iter(
+        property::REQUESTER_IDS,
+        device.requester_ids.iter().map(u32::from),
+    )?;
+    w.property_u32(property::DOMAIN, device.domain)?;
+    w.property_u32(property::DOMAIN_ID, device.domain_id.into())?;
+    w.property_u64(property::OWNER, device.owner)?;
+    Ok(w.end_node()?)
+}

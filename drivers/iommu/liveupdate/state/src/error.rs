@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Why a state was rejected.
+
+use core::fmt;
+
+/// Why the state of the previous kernel was rejected, or could not be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// The blob is not a valid flattened device tree, or there is no room to write one.
+    Fdt(serde_fdt::Error),
+    /// The state is of another format or of another major version.
+    Incompatible,
+    /// The state needs a feature that this reader does not have.
+    UnknownFeature,
+    /// A node lacks a required property, or the property has the wrong type.
+    Property {
+        /// The base name of the node.
+        node: &'static str,
+        /// The name of the property.
+        property: &'static str,
+    },
+    /// Two nodes, or two devices of one unit, claim the same identity.
+    Duplicate(&'static str),
+    /// A node refers to another one that is not there.
+    Dangling(&'static str),
+    /// A value is outside of what the hardware or the format allows.
+    Range {
+        /// The base name of the node.
+        node: &'static str,
+        /// The name of the property.
+        property: &'static str,
+    },
+}
+
+/// [`Result`](core::result::Result) with the [`Error`] of this crate.
+pub type Result<T> = core::result::Result<T, Error>;
+
+impl Error {
+    /// Whether the state may be sound, but is not for this reader.
+    pub fn is_version(self) -> bool {
+        matches!(self, Self::Incompatible | Self::UnknownFeature)
+    }
+}
+
+impl From<serde_fdt::Error> for Error {
+    fn from(error: serde_fdt::Error) -> Self {
+        Self::Fdt(error)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fdt(error) => write!(f, "malformed device tree: {error}"),
+            Self::Incompatible => f.write_str("unknown format or major version"),
+            Self::UnknownFeature => f.write_str("requires a feature that is not supported"),
+            Self::Property { node, property } => {
+                write!(f, "{node}: {property} is missing or malformed")
+            }
+            Self::Duplicate(node) => write!(f, "{node}: not unique"),
+            Self::Dangling(node) => write!(f, "{node}: refers to a node that does not exist"),
+            Self::Range { node, property } => write!(f, "{node}: {property} is out of range"),
+        }
+    }
+}
+
+impl core::error::Error for Error {}

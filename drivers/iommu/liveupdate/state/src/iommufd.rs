@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The state of one iommufd: which token stands for which domain.
+
+use crate::{
+    decode::{
+        check_version,
+        Fields, //
+    },
+    error::{
+        Error,
+        Result, //
+    },
+    schema::{
+        self,
+        property, //
+    }, //
+};
+use serde_fdt::{
+    Fdt,
+    Node,
+    Writer, //
+};
+
+/// One HWPT that userspace marked for preservation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hwpt {
+    /// The token that userspace gave to it.
+    pub token: u64,
+    /// The number of its domain in the state of all IOMMUs.
+    pub domain: u32,
+}
+
+/// Writes the state of the iommufd `owner` into `buffer` and returns its size in bytes.
+///
+/// # Errors
+///
+/// [`Error::Fdt`] if `buffer` is too small.
+pub fn encode(
+    buffer: &mut [u8],
+    owner: u64,
+    hwpts: impl IntoIterator<Item = Hwpt>,
+) -> Result<usize> {
+    let mut w = Writer::new(buffer)?;
+
+    w.begin_node("")?;
+    w.property_str(property::COMPATIBLE, schema::IOMMUFD_COMPATIBLE)?;
+    w.property_u64(property::OWNER, owner)?;
+    for hwpt in hwpts {
+        w.begin_node(format_args!("{}@{:x}", schema::HWPT, hwpt.token))?;
+        w.property_u64(property::TOKEN, hwpt.token)?;
+        w.property_u32(property::DOMAIN, hwpt.domain)?;
+        w.end_node()?;
+    }
+    w.end_node()?;
+    Ok(w.finish()?)
+}
+
+/// The state of one iommufd that was checked as a whole.
+///
+/// # Invariants
+///
+/// The root has an owner, and every HWPT decodes and has a token of its own.
+#[derive(Clone, Copy)]
+pub struct IommufdState<'a> {
+    fdt: Fdt<'a>,
+    owner: u64,
+}
+
+impl<'a> IommufdState<'a> {
+    /// Checks `blob`, which may be longer than the state in it.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong first.
+    pub fn parse(blob: &'a [u8]) -> Result<Self> {
+        let fdt = Fdt::new(blob)?;
+        let node = fdt.root();
+
+        check_version(node, schema::IOMMUFD_COMPATIBLE)?;
+
+        let base = "iommufd";
+        let owner = Fields { node, base }.u64(property::OWNER)?;
+        // INVARIANT: The owner was found, and the loop goes through all HWPTs.
+        let state = Self { fdt, owner };
+        for node in state.nodes() {
+            let Hwpt { token, .. } = hwpt(node)?;
+
+            if state.hwpts().filter(|h| h.token == token).count() != 1 {
+                return Err(Error::Duplicate(schema::HWPT));
+            }
+        }
+        Ok(state)
+    }
+
+    /// The number of the iommufd, which its devices have as their owner.
+    pub fn owner(&self) -> u64 {
+        self.owner
+    }
+
+    /// Iterates over the HWPTs.
+    pub fn hwpts(&self) -> impl Iterator<Item = Hwpt> + 'a {
+        self.nodes().filter_map(|n| hwpt(n).ok())
+    }
+
+    fn nodes(&self) -> impl Iterator<Item = Node<'a>> {
+        self.fdt
+            .root()
+            .children()
+            .filter(|n| n.base_name() == schema::HWPT)
+    }
+}
+
+fn hwpt(node: Node<'_>) -> Result<Hwpt> {
+    let base = schema::HWPT;
+    let f = Fields { node, base };
+
+    Ok(Hwpt {
+        token: f.u64(property::TOKEN)?,
+        domain: f.u32(property::DOMAIN)?,
+    })
+}

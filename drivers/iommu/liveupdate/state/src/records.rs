@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The records that a state consists of.
+
+use core::fmt;
+
+/// Width of a page-table page, a root table and a context table in bytes.
+pub const TABLE_SIZE: u64 = 4096;
+
+/// The address of a PCI function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PciAddress {
+    /// PCI segment (domain).
+    pub segment: u16,
+    /// Bus in bits 15:8, device in bits 7:3, function in bits 2:0.
+    pub requester_id: u16,
+}
+
+impl fmt::Display for PciAddress {
+    /// Writes the address as the rest of the kernel does, `0000:00:07.0`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [bus, devfn] = self.requester_id.to_be_bytes();
+        let (device, function) = (devfn >> 3, devfn & 7);
+
+        write!(f, "{:04x}:{bus:02x}:{device:02x}.{function:x}", self.segment)
+    }
+}
+
+/// One IOMMU unit that translates for preserved devices.
+#[derive(Clone, Copy, Debug)]
+pub struct Unit<'a> {
+    /// Physical address of the registers, which identifies the unit.
+    pub register_base: u64,
+    /// PCI segment.
+    pub segment: u16,
+    /// The capability register.
+    pub capability: u64,
+    /// The extended capability register.
+    pub extended_capability: u64,
+    /// Physical address of the root table.
+    pub root_table: u64,
+    /// The context tables that preserved devices use.
+    pub context_tables: ContextTables<'a>,
+}
+
+/// One set of page tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Domain {
+    /// The number that devices and HWPTs refer to.
+    pub number: u32,
+    /// Physical address of the top table.
+    pub top_table: u64,
+    /// Level of the top table, counted from 0 at the leaves.
+    pub top_level: u32,
+    /// Width of the input address in bits.
+    pub input_bits: u32,
+    /// Width of the output address in bits.
+    pub output_bits: u32,
+    /// The page-table features, `enum pt_features`.
+    pub pt_features: u32,
+    /// Bitmap of the page sizes.
+    pub page_sizes: u64,
+    /// How many table pages there are.
+    pub table_pages: u64,
+}
+
+/// One device whose DMA goes on.
+#[derive(Clone, Copy, Debug)]
+pub struct Device<'a> {
+    /// Where the function is.
+    pub address: PciAddress,
+    /// PCI vendor id in the upper, device id in the lower 16 bits.
+    pub vendor_device: u32,
+    /// PCI class code, 24 bits.
+    pub class: u32,
+    /// Register base of the unit that translates for the device.
+    pub unit: u64,
+    /// All requester ids under which the device appears to the unit, aliases included.
+    pub requester_ids: RequesterIds<'a>,
+    /// The number of the domain.
+    pub domain: u32,
+    /// The domain id (DID) in the hardware entries.
+    pub domain_id: u16,
+    /// The iommufd that owns the device.
+    pub owner: u64,
+}
+
+/// Where a list of numbers lies: in memory of the writer, or as cells in a blob.
+#[derive(Clone, Copy, Debug)]
+enum Cells<'a, T> {
+    Slice(&'a [T]),
+    BigEndian(&'a [u8]),
+}
+
+/// The context tables of a unit, as pairs of a bus number and a physical address.
+#[derive(Clone, Copy, Debug)]
+pub struct ContextTables<'a>(Cells<'a, (u8, u64)>);
+
+impl<'a> ContextTables<'a> {
+    /// Wraps a list of the writer.
+    pub fn new(tables: &'a [(u8, u64)]) -> Self {
+        Self(Cells::Slice(tables))
+    }
+
+    /// Wraps the value of the property, if it is a list of pairs with valid bus numbers.
+    pub(crate) fn from_cells(bytes: &'a [u8]) -> Option<Self> {
+        let tables = Self(Cells::BigEndian(bytes));
+        let whole = bytes.len() % 16 == 0;
+
+        (whole && tables.iter().count().checked_mul(16) == Some(bytes.len())).then_some(tables)
+    }
+
+    /// Iterates over the bus numbers and the addresses.
+    pub fn iter(&self) -> impl Iterator<Item = (u8, u64)> + 'a {
+        let (slice, bytes): (&'a [(u8, u64)], &'a [u8]) = match self.0 {
+            Cells::Slice(slice) => (slice, &[]),
+            Cells::BigEndian(bytes) => (&[], bytes),
+        };
+        let pairs = bytes.chunks_exact(16).filter_map(|pair| {
+            let (bus, table) = pair.split_first_chunk::<8>()?;
+            let table = table.first_chunk::<8>()?;
+
+            Some((
+                u8::try_from(u64::from_be_bytes(*bus)).ok()?,
+                u64::from_be_bytes(*table),
+            ))
+        });
+
+        slice.iter().copied().chain(pairs)
+    }
+
+    /// Returns the physical address of the context table of `bus`.
+    pub fn get(&self, bus: u8) -> Option<u64> {
+        self.iter().find(|(b, _)| *b == bus).map(|(_, table)| table)
+    }
+}
+
+/// The requester ids of a device.
+#[derive(Clone, Copy, Debug)]
+pub struct RequesterIds<'a>(Cells<'a, u16>);
+
+impl<'a> RequesterIds<'a> {
+    /// Wraps a list of the writer.
+    pub fn new(ids: &'a [u16]) -> Self {
+        Self(Cells::Slice(ids))
+    }
+
+    /// Wraps the value of the property, if it is a list of 16-bit numbers.
+    pub(crate) fn from_cells(bytes: &'a [u8]) -> Option<Self> {
+        let ids = Self(Cells::BigEndian(bytes));
+        let whole = bytes.len() % 4 == 0;
+
+        (whole && ids.iter().count().checked_mul(4) == Some(bytes.len())).then_some(ids)
+    }
+
+    /// Iterates over the requester ids.
+    pub fn iter(&self) -> impl Iterator<Item = u16> + 'a {
+        let (slice, bytes): (&'a [u16], &'a [u8]) = match self.0 {
+            Cells::Slice(slice) => (slice, &[]),
+            Cells::BigEndian(bytes) => (&[], bytes),
+        };
+        let cells = bytes.chunks_exact(4).filter_map(|cell| {
+            let cell = u32::from_be_bytes(*cell.first_chunk::<4>()?);
+
+            u16::try_from(cell).ok()
+        });
+
+        slice.iter().copied().chain(cells)
+    }
+
+    /// Whether `id` is one of them.
+    pub fn contains(&self, id: u16) -> bool {
+        self.iter().any(|i| i == id)
+    }
+}
