@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# The project's own makefile. It never lands in a kernel tree, and nothing is
+# built inside the checkout: sources, builds and tools live in
+# $XDG_CACHE_HOME/iommu-liveupdate.
+
+BUILD := tools/liveupdate/build
+
+# Read by the scripts and by liveupdate-vm.
+export KSRC QEMU_EXTRA KCMDLINE_EXTRA ACCEL
+
+.PHONY: help demo check kernel overlay patches vm clean distclean
+
+help:
+	@$(BUILD)/help.sh
+
+demo:
+	@$(BUILD)/demo.sh
+
+check:
+	@$(BUILD)/check.sh
+
+kernel:
+	@$(BUILD)/prerequisites.sh source kernel rust
+	@$(BUILD)/kernel.sh vm
+
+overlay:
+	@$(BUILD)/overlay-user.sh
+
+patches:
+	@$(BUILD)/patches.sh
+
+vm:
+	@$(BUILD)/vm.sh
+
+clean:
+	@$(BUILD)/clean.sh builds
+
+distclean:
+	@$(BUILD)/clean.sh everything

@@ -1,0 +1,100 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Usage: kernel.sh FLAVOUR [--print]
+#
+# Configures and builds a kernel in the cache. --print builds nothing and
+# prints the path of its image.
+#
+# vm         patched, with nothing in it that a production kernel would not
+#            have but the KUnit core, which stays off: what the demo and the
+#            kexec tests boot
+# test       the same with every test that runs inside the kernel. A kernel of
+#            its own because IOMMUFD_TEST replaces parts of iommufd by mocks,
+#            and LIVEUPDATE_TEST adds records to every handover.
+# unpatched  the distribution's source with the tree's own tests, without Rust:
+#            what the results of the patched kernel are compared with
+
+set -euo pipefail
+. "$(dirname "$0")/paths.sh"
+. "$BUILD_DIR/report.sh"
+. "$BUILD_DIR/source.sh"
+. "$BUILD_DIR/toolchain.sh"
+
+PATH=$PATH:$HOME/.cargo/bin
+flavour=${1:-}
+case $flavour in
+vm) fragments=(base liveupdate) ;;
+test) fragments=(base liveupdate test liveupdate-test) ;;
+unpatched) fragments=(base test) ;;
+*) die "usage: kernel.sh vm|test|unpatched [--print]" ;;
+esac
+
+kmake() {
+	env -u MAKEFLAGS -u MAKELEVEL -u KSRC make -C "$tree" O="$out" \
+		LOCALVERSION= "${RUST_MAKE[@]}" "$@"
+}
+
+# The configuration is made anew each time, and replaced only when it differs,
+# so that an option which a patch adds to Kconfig never asks a question.
+configure() {
+	local new=$out/.config.new
+
+	[ ${#RUST_MAKE[@]} -eq 0 ] || kmake rustavailable
+	kmake KCONFIG_ALLCONFIG="$out/fragment.config" KCONFIG_CONFIG="$new" allnoconfig
+	if ! cmp -s "$new" "$out/.config"; then
+		mv "$new" "$out/.config"
+	else
+		rm "$new"
+	fi
+	rm -f "$new.old"
+}
+
+# A line of the fragments that the configuration did not take is an error: an
+# option was renamed, or what it depends on is off.
+verify_config() {
+	local line option refused=()
+
+	while read -r line; do
+		option=${line%%=*}
+		case $line in
+		*=n) ! grep -q "^$option=" "$out/.config" || refused+=("$line") ;;
+		*) grep -qxF "$line" "$out/.config" || refused+=("$line") ;;
+		esac
+	done < <(grep -h '^CONFIG_' "$out/fragment.config")
+	[ ${#refused[@]} -eq 0 ] ||
+		die "the kernel's configuration did not take these lines:" \
+			"${refused[@]}" "log: $LOGS/kernel-$flavour-config.log"
+}
+
+build() {
+	kmake -j"$(nproc)" bzImage
+}
+
+RUST_MAKE=()
+if [ "${2:-}" = --print ]; then
+	source_tree
+	printf '%s\n' "$VERSION_DIR/$flavour/arch/x86/boot/bzImage"
+	exit
+fi
+
+mkdir -p "$CACHE"
+exec 9>"$CACHE/lock"
+flock -n 9 || { say "Waiting for another build in $CACHE"; flock 9; }
+
+if [ "$flavour" = unpatched ]; then
+	source_tree
+	tree=$PRISTINE
+else
+	patched_tree
+	tree=$PATCHED
+	toolchain
+fi
+out=$VERSION_DIR/$flavour
+mkdir -p "$out"
+for fragment in "${fragments[@]}"; do
+	cat "$BUILD_DIR/$fragment.config"
+done >"$out/fragment.config"
+step "Configuring the kernel ($flavour)" "$LOGS/kernel-$flavour-config.log" configure
+verify_config
+step "Building the kernel ($flavour)" "$LOGS/kernel-$flavour.log" build
