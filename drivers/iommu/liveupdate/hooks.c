@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What the live update code asks of the kernel around it.
+ *
+ * Thin accessors over private structures, inline functions and macros. What is
+ * decided with them is decided in Rust.
+ */
+#include <linux/cacheflush.h>
+#include <linux/debugfs.h>
+#include <linux/generic_pt/iommu.h>
+#include <linux/pci.h>
+#include <linux/pfn.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+
+#include "../iommu-pages.h"
+#include "../iommu-priv.h"
+#include "hooks.h"
+
+/*
+ * Describe how @dev is attached to @domain.
+ *
+ * Return: 0, -EOPNOTSUPP if the driver cannot do this, or an error of the
+ * driver.
+ */
+int iommu_liveupdate_preserve_device(struct device *dev,
+				     struct iommu_domain *domain,
+				     struct iommu_liveupdate_device *record)
+{
+	const struct iommu_ops *ops = dev_iommu_ops(dev);
+
+	if (!ops->preserve_device)
+		return -EOPNOTSUPP;
+	return ops->preserve_device(dev, domain, record);
+}
+
+/* Allocate a domain for the page tables in @record, or return an ERR_PTR. */
+struct iommu_domain *
+iommu_liveupdate_alloc_domain(struct device *dev,
+			      const struct iommu_liveupdate_device *record)
+{
+	const struct iommu_ops *ops = dev_iommu_ops(dev);
+	struct iommu_domain *domain;
+
+	if (!ops->restore_domain)
+		return ERR_PTR(-EOPNOTSUPP);
+	domain = ops->restore_domain(dev, record);
+	if (!IS_ERR(domain))
+		domain->owner = ops;
+	return domain;
+}
+
+/* Remove what the previous kernel left in the hardware tables for @dev. */
+void iommu_liveupdate_discard(struct device *dev)
+{
+	const struct iommu_ops *ops = dev_iommu_ops(dev);
+
+	if (ops->discard_device)
+		ops->discard_device(dev);
+}
+
+static struct pt_iommu *collect_tables(struct iommu_domain *domain,
+				       struct iommu_pages_list *tables)
+{
+	struct pt_iommu *pt = iommupt_from_domain(domain);
+
+	if (pt)
+		pt->ops->collect_tables(pt, tables);
+	return pt;
+}
+
+/*
+ * Preserve the page tables of @domain, which nobody may change meanwhile.
+ *
+ * Return: The number of pages, -EOPNOTSUPP for a domain that is not made by
+ * generic_pt, or an error of KHO.
+ */
+long iommu_liveupdate_preserve_tables(struct iommu_domain *domain)
+{
+	struct iommu_pages_list tables = IOMMU_PAGES_LIST_INIT(tables);
+
+	if (!collect_tables(domain, &tables))
+		return -EOPNOTSUPP;
+	return iommu_preserve_pages_list(&tables);
+}
+
+/* Undo iommu_liveupdate_preserve_tables(). */
+void iommu_liveupdate_unpreserve_tables(struct iommu_domain *domain)
+{
+	struct iommu_pages_list tables = IOMMU_PAGES_LIST_INIT(tables);
+
+	if (collect_tables(domain, &tables))
+		iommu_unpreserve_pages_list(&tables);
+}
+
+int iommu_liveupdate_preserve_page(phys_addr_t phys)
+{
+	return iommu_preserve_pages(phys_to_virt(phys));
+}
+
+void iommu_liveupdate_unpreserve_page(phys_addr_t phys)
+{
+	iommu_unpreserve_pages(phys_to_virt(phys));
+}
+
+bool iommu_liveupdate_restore_page(phys_addr_t phys)
+{
+	return iommu_restore_pages(phys);
+}
+
+/* The page at @phys in the direct map, or NULL if there is no memory. */
+void *iommu_liveupdate_map_page(phys_addr_t phys)
+{
+	if (!PAGE_ALIGNED(phys) || !pfn_valid(PHYS_PFN(phys)) ||
+	    !page_is_ram(PHYS_PFN(phys)))
+		return NULL;
+	return phys_to_virt(phys);
+}
+
+void iommu_liveupdate_flush_cache(void *virt, size_t size)
+{
+	clflush_cache_range(virt, size);
+}
+
+/* Return: 0, or -ENODEV if @dev is not a PCI function. */
+int iommu_liveupdate_identify(struct device *dev,
+			      struct iommu_liveupdate_function *function)
+{
+	struct pci_dev *pdev;
+
+	if (!dev_is_pci(dev))
+		return -ENODEV;
+
+	pdev = to_pci_dev(dev);
+	function->segment = pci_domain_nr(pdev->bus);
+	function->requester_id = pci_dev_id(pdev);
+	function->vendor_device = (u32)pdev->vendor << 16 | pdev->device;
+	function->class = pdev->class;
+	return 0;
+}
+
+/* Keep everyone from resetting, powering down or muting the PCI function. */
+void iommu_liveupdate_set_dma_preserved(struct device *dev, bool preserved)
+{
+	to_pci_dev(dev)->dma_preserved = preserved;
+}
+
+/* Clear bus mastering of one function, if it exists. */
+void iommu_liveupdate_stop_function(u16 segment, u16 requester_id)
+{
+	struct pci_dev *pdev =
+		pci_get_domain_bus_and_slot(segment, PCI_BUS_NUM(requester_id),
+					    requester_id & 0xff);
+
+	if (!pdev)
+		return;
+	pdev->dma_preserved = false;
+	pci_clear_master(pdev);
+	pci_dev_put(pdev);
+}
+
+/* Clear bus mastering of every function that is not a bridge. */
+void iommu_liveupdate_stop_all(void)
+{
+	struct pci_dev *pdev = NULL;
+
+	for_each_pci_dev(pdev) {
+		if (!pci_is_bridge(pdev))
+			pci_clear_master(pdev);
+	}
+}
+
+#ifdef CONFIG_IOMMU_DEBUGFS
+static int table_show(struct seq_file *m, void *unused)
+{
+	iommu_liveupdate_show(m, (uintptr_t)m->private);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(table);
+
+static ssize_t state_read(struct file *file, char __user *buf, size_t count,
+			  loff_t *pos)
+{
+	uintptr_t direction = (uintptr_t)file_inode(file)->i_private;
+	size_t size = IOMMU_LIVEUPDATE_STATE_SIZE;
+	void *state = kvmalloc(size, GFP_KERNEL);
+	ssize_t ret;
+
+	if (!state)
+		return -ENOMEM;
+	size = iommu_liveupdate_copy_state(state, size, direction);
+	ret = simple_read_from_buffer(buf, count, pos, state, size);
+	kvfree(state);
+	return ret;
+}
+
+static const struct file_operations state_fops = {
+	.owner = THIS_MODULE,
+	.read = state_read,
+	.llseek = default_llseek,
+};
+
+static int __init iommu_liveupdate_debugfs(void)
+{
+	static const char *const names[][2] = {
+		[IOMMU_LIVEUPDATE_OUTGOING] = { "outgoing", "outgoing.dtb" },
+		[IOMMU_LIVEUPDATE_INCOMING] = { "incoming", "incoming.dtb" },
+	};
+	struct dentry *dir = debugfs_create_dir("liveupdate",
+						iommu_debugfs_dir);
+	uintptr_t i;
+
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		debugfs_create_file(names[i][0], 0400, dir, (void *)i,
+				    &table_fops);
+		debugfs_create_file(names[i][1], 0400, dir, (void *)i,
+				    &state_fops);
+	}
+	return 0;
+}
+late_initcall(iommu_liveupdate_debugfs);
+#endif

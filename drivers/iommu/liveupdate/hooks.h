@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The boundary between the live update code in Rust and the C around it.
+ *
+ * Functions of the first kind are written in Rust and called from C, those of
+ * the second kind the other way round.
+ */
+#ifndef _DRIVERS_IOMMU_LIVEUPDATE_HOOKS_H
+#define _DRIVERS_IOMMU_LIVEUPDATE_HOOKS_H
+
+#include <linux/iommu.h>
+#include <linux/iommu-liveupdate.h>
+#include <linux/kho/abi/iommu.h>
+#include <linux/types.h>
+
+struct intel_iommu;
+struct seq_file;
+
+/* What becomes of a unit that the previous kernel left translating. */
+enum iommu_liveupdate_takeover {
+	/* It is none of ours. */
+	IOMMU_LIVEUPDATE_TAKEOVER_NONE,
+	/* Its root table goes on. */
+	IOMMU_LIVEUPDATE_TAKEOVER_ADOPT,
+	/* It gets an empty root table and goes on translating. */
+	IOMMU_LIVEUPDATE_TAKEOVER_BLOCK,
+};
+
+/* One of the two directions of a live update. */
+enum iommu_liveupdate_direction {
+	IOMMU_LIVEUPDATE_OUTGOING,
+	IOMMU_LIVEUPDATE_INCOMING,
+};
+
+/**
+ * struct iommu_liveupdate_function - what identifies a PCI function
+ * @segment: PCI segment
+ * @requester_id: bus, device and function
+ * @vendor_device: vendor id in the upper, device id in the lower 16 bits
+ * @class: class code
+ */
+struct iommu_liveupdate_function {
+	u16 segment;
+	u16 requester_id;
+	u32 vendor_device;
+	u32 class;
+};
+
+/* From C to Rust. */
+enum iommu_liveupdate_takeover
+iommu_liveupdate_takeover(const struct iommu_liveupdate_unit *unit,
+			  struct intel_iommu *iommu);
+bool iommu_liveupdate_scrub(const struct iommu_liveupdate_unit *unit);
+bool iommu_liveupdate_may_attach(struct iommu_domain *domain,
+				 struct device *dev);
+void iommu_liveupdate_stop_devices(void);
+void iommu_liveupdate_show(struct seq_file *m,
+			   enum iommu_liveupdate_direction direction);
+size_t iommu_liveupdate_copy_state(void *buf, size_t size,
+				   enum iommu_liveupdate_direction direction);
+
+/* From Rust to C. */
+int iommu_liveupdate_preserve_device(struct device *dev,
+				     struct iommu_domain *domain,
+				     struct iommu_liveupdate_device *record);
+struct iommu_domain *
+iommu_liveupdate_alloc_domain(struct device *dev,
+			      const struct iommu_liveupdate_device *record);
+void iommu_liveupdate_discard(struct device *dev);
+long iommu_liveupdate_preserve_tables(struct iommu_domain *domain);
+void iommu_liveupdate_unpreserve_tables(struct iommu_domain *domain);
+int iommu_liveupdate_preserve_page(phys_addr_t phys);
+void iommu_liveupdate_unpreserve_page(phys_addr_t phys);
+bool iommu_liveupdate_restore_page(phys_addr_t phys);
+void *iommu_liveupdate_map_page(phys_addr_t phys);
+void iommu_liveupdate_flush_cache(void *virt, size_t size);
+int iommu_liveupdate_identify(struct device *dev,
+			      struct iommu_liveupdate_function *function);
+void iommu_liveupdate_set_dma_preserved(struct device *dev, bool preserved);
+void iommu_liveupdate_stop_function(u16 segment, u16 requester_id);
+void iommu_liveupdate_stop_all(void);
+int intel_iommu_liveupdate_reserve_domain_id(struct intel_iommu *iommu, u16 did);
+
+/* iommufd */
+/* end iommufd */
+
+#endif /* _DRIVERS_IOMMU_LIVEUPDATE_HOOKS_H */

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef _LINUX_KHO_ABI_IOMMU_H
+#define _LINUX_KHO_ABI_IOMMU_H
+
+/**
+ * DOC: IOMMU state handed over by a live update
+ *
+ * The file-lifecycle-bound state %IOMMU_LIVEUPDATE_FLB_COMPATIBLE is the
+ * physical address of a block of %IOMMU_LIVEUPDATE_STATE_SIZE bytes, preserved
+ * by KHO as one folio, with a flattened device tree at its start. Each
+ * preserved iommufd (%IOMMUFD_LIVEUPDATE_FH_COMPATIBLE) has a device tree of
+ * its own in a block of %IOMMUFD_LIVEUPDATE_STATE_SIZE bytes.
+ *
+ * The nodes and properties are described in
+ * Documentation/driver-api/iommu-liveupdate-state.rst. They are a contract
+ * between kernels: the version in a compatible string changes with every
+ * change that an older reader could misunderstand.
+ */
+
+/* Names in the terms of the Live Update Orchestrator. */
+#define IOMMU_LIVEUPDATE_FLB_COMPATIBLE		"iommu-liveupdate-v1"
+#define IOMMUFD_LIVEUPDATE_FH_COMPATIBLE	"iommufd-v1"
+
+/* Sizes of the blocks in bytes. */
+#define IOMMU_LIVEUPDATE_STATE_SIZE		(128 * 1024)
+#define IOMMUFD_LIVEUPDATE_STATE_SIZE		(16 * 1024)
+
+#endif /* _LINUX_KHO_ABI_IOMMU_H */
