@@ -13,6 +13,7 @@ set -euo pipefail
 . "$(dirname "$0")/paths.sh"
 . "$BUILD_DIR/report.sh"
 . "$BUILD_DIR/kernel-version.sh"
+. "$BUILD_DIR/overlay-files.sh"
 
 [ $# -eq 1 ] || die "usage: overlay.sh TREE"
 require_series "$1"
@@ -23,26 +24,6 @@ trap 'rm -rf "$work"' EXIT
 stage=$work/stage
 mkdir -p "$stage" "$state/orig"
 touch "$state/written"
-
-patched_files() {
-	sed -n -E 's,^(---|\+\+\+) [ab]/([^\t]*).*,\2,p' "$@" | sort -u
-}
-
-# Files of the checkout that land in the tree, as "SOURCE<tab>DESTINATION".
-# The crates' own manifests, tests and fuzz targets are for the host only.
-overlay_files() {
-	local dir
-
-	for dir in "${OVERLAY_DIRS[@]}"; do
-		[ -d "$TOP/$dir" ] || continue
-		(cd "$TOP" && find "$dir" \
-			\( -name tests -o -name fuzz -o -name target \
-			   -o -name proptest-regressions \) -prune -o \
-			-type f ! -name 'Cargo.*' ! -name '.gitignore' \
-			-printf '%p\t%p\n')
-	done
-	printf 'Kconfig\t%s\n' "$OVERLAY_KCONFIG"
-}
 
 copy() {
 	mkdir -p "$(dirname "$2")"
@@ -145,7 +126,7 @@ patches=("$PATCHES"/*.patch)
 changed=0
 
 cut -d ' ' -f 3- "$state/written" | sort -u >"$work/before"
-patched_files "${patches[@]}" /dev/null >"$work/patched"
+patched_files "${patches[@]}" >"$work/patched"
 stage_originals
 apply_patches
 stage_overlay
