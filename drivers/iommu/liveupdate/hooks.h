@@ -53,7 +53,6 @@ iommu_liveupdate_takeover(const struct iommu_liveupdate_unit *unit,
 bool iommu_liveupdate_scrub(const struct iommu_liveupdate_unit *unit);
 bool iommu_liveupdate_may_attach(struct iommu_domain *domain,
 				 struct device *dev);
-void iommu_liveupdate_stop_devices(void);
 void iommu_liveupdate_show(struct seq_file *m,
 			   enum iommu_liveupdate_direction direction);
 size_t iommu_liveupdate_copy_state(void *buf, size_t size,
@@ -82,6 +81,69 @@ void iommu_liveupdate_stop_all(void);
 int intel_iommu_liveupdate_reserve_domain_id(struct intel_iommu *iommu, u16 did);
 
 /* iommufd */
+struct file;
+struct iommufd_ctx;
+struct iommufd_hwpt_paging;
+
+/**
+ * struct iommufd_liveupdate_area - A mapping of a frozen IOAS.
+ * @iova: First IOVA.
+ * @last_iova: Last IOVA.
+ * @file: The file whose pages are mapped, NULL for memory of a process and for
+ *        a DMABUF. Valid as long as the IOAS is frozen.
+ */
+struct iommufd_liveupdate_area {
+	u64 iova;
+	u64 last_iova;
+	struct file *file;
+};
+
+/**
+ * struct iommufd_liveupdate_device - A device attached to a preserved HWPT.
+ * @dev: The device. The caller owns a reference.
+ * @id: Object ID in the iommufd.
+ * @group_devices: Number of devices in its IOMMU group, 0 without a group.
+ * @is_pci: A PCI function. If not, the other PCI fields are false.
+ * @is_virtfn: A virtual function.
+ * @has_virtfns: A physical function with virtual functions enabled.
+ * @ats_enabled: The device may cache translations.
+ * @pri_enabled: The device may ask for pages.
+ * @has_pasids: It has an attachment for a PASID, to any HWPT.
+ * @has_vdevice: It belongs to a virtual IOMMU.
+ */
+struct iommufd_liveupdate_device {
+	struct device *dev;
+	u32 id;
+	u32 group_devices;
+	bool is_pci;
+	bool is_virtfn;
+	bool has_virtfns;
+	bool ats_enabled;
+	bool pri_enabled;
+	bool has_pasids;
+	bool has_vdevice;
+};
+
+/* Implemented in drivers/iommu/iommufd/liveupdate.c */
+int iommufd_liveupdate_begin(struct iommufd_ctx *ictx);
+void iommufd_liveupdate_end(struct iommufd_ctx *ictx);
+struct iommufd_hwpt_paging *
+iommufd_liveupdate_next_hwpt(struct iommufd_ctx *ictx, u32 *id, u64 *token);
+void iommufd_liveupdate_put_hwpt(struct iommufd_hwpt_paging *hwpt);
+int iommufd_liveupdate_freeze_hwpt(struct iommufd_ctx *ictx,
+				   struct iommufd_hwpt_paging *hwpt);
+void iommufd_liveupdate_unfreeze_hwpt(struct iommufd_ctx *ictx,
+				      struct iommufd_hwpt_paging *hwpt);
+bool iommufd_liveupdate_hwpt_is_broken(struct iommufd_hwpt_paging *hwpt);
+struct iommu_domain *
+iommufd_liveupdate_hwpt_domain(struct iommufd_hwpt_paging *hwpt);
+bool iommufd_liveupdate_next_area(struct iommufd_hwpt_paging *hwpt, u64 iova,
+				  struct iommufd_liveupdate_area *out);
+int iommufd_liveupdate_check_area(struct iommufd_hwpt_paging *hwpt, u64 iova,
+				  u64 *stale_iova);
+bool iommufd_liveupdate_next_device(struct iommufd_ctx *ictx,
+				    struct iommufd_hwpt_paging *hwpt, u32 *id,
+				    struct iommufd_liveupdate_device *out);
 /* end iommufd */
 
 #endif /* _DRIVERS_IOMMU_LIVEUPDATE_HOOKS_H */
