@@ -4,14 +4,16 @@
 # Usage: maintainers.awk FRAGMENT MAINTAINERS
 #
 # Prints MAINTAINERS with the entry of FRAGMENT at its place in the alphabet.
-# Entries are separated by empty lines, the title is the first line of each;
-# comments at the top of FRAGMENT are dropped. The list is not in order
-# everywhere, but it is from one title with our first letter to the next.
+# The first line of an entry is its title, an empty line ends it. The list as a
+# whole is not in order, the titles that share their first word are.
 
-BEGIN { in_list = 0; done = 0 }
+function first_word(text) {
+	sub(/ .*/, "", text)
+	return text
+}
 
 FNR == NR {
-	if ($0 ~ /^#/ || ($0 == "" && entry == ""))
+	if ($0 ~ /^#/ || $0 == "")
 		next
 	if (entry == "")
 		title = $0
@@ -19,12 +21,8 @@ FNR == NR {
 	next
 }
 
-/^3C59X/ { in_list = 1 }
-
 {
-	if (in_list && !done && previous == "" && $0 > title &&
-	    substr($0, 1, 1) == substr(title, 1, 1)) {
-		sub(/\n+$/, "\n", entry)
+	if (!done && previous == "" && $0 > title && first_word($0) == first_word(title)) {
 		printf "%s\n", entry
 		done = 1
 	}

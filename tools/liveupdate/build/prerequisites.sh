@@ -36,6 +36,7 @@ requirements() {
 	check	/usr/bin/rustfmt		rustfmt-web
 	check	/usr/bin/clippy-driver		rust-web-clippy
 	check	sparse				sparse
+	check	/usr/include/sys/capability.h	libcap-dev
 	check	dtc				device-tree-compiler
 	EOF
 }

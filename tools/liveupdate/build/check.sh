@@ -1,0 +1,34 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# All tests: formatting and lints, the host's tests, the tests in the VM.
+
+set -euo pipefail
+. "$(dirname "$0")/paths.sh"
+. "$BUILD_DIR/report.sh"
+. "$BUILD_DIR/source.sh"
+. "$BUILD_DIR/toolchain.sh"
+. "$BUILD_DIR/overlay-files.sh"
+. "$BUILD_DIR/rust-tools.sh"
+. "$BUILD_DIR/results.sh"
+. "$BUILD_DIR/checks/rustfmt.sh"
+. "$BUILD_DIR/checks/checkpatch.sh"
+. "$BUILD_DIR/checks/host-tests.sh"
+. "$BUILD_DIR/checks/clippy.sh"
+. "$BUILD_DIR/checks/sparse.sh"
+. "$BUILD_DIR/checks/vm-tests.sh"
+
+"$BUILD_DIR/prerequisites.sh" source kernel rust vm check
+"$BUILD_DIR/kernel.sh" vm
+patched_tree >/dev/null
+toolchain
+rust_tools
+rm -rf "$CHECK_LOGS"
+
+check_rustfmt
+check_checkpatch
+check_clippy
+check_sparse
+check_host_tests
+check_vm_tests
+totals

@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+
+# C=2 runs sparse on objects that are up to date without compiling them.
+sparse_object() {
+	env -u MAKEFLAGS -u MAKELEVEL make -C "$PATCHED" O="$VERSION_DIR/vm" \
+		LOCALVERSION= "${RUST_MAKE[@]}" C=2 CHECK="sparse" "$1"
+}
+
+check_sparse() {
+	local object
+
+	while read -r object; do
+		check "sparse: ${object%.o}.c" only_ours sparse_object "$object"
+	done < <(cd "$TOP" && find drivers/iommu/liveupdate -name '*.c' | sed 's/c$/o/' | sort)
+}

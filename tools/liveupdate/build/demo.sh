@@ -1,0 +1,16 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Builds what is needed and runs the demonstration.
+
+set -euo pipefail
+. "$(dirname "$0")/paths.sh"
+. "$BUILD_DIR/report.sh"
+. "$BUILD_DIR/toolchain.sh"
+. "$BUILD_DIR/rust-tools.sh"
+
+"$BUILD_DIR/prerequisites.sh" source kernel rust vm
+"$BUILD_DIR/kernel.sh" vm
+rust_tools
+exec "$LIVEUPDATE_VM" demo --kernel "$("$BUILD_DIR/kernel.sh" vm --print)" \
+	--guest "$LIVEUPDATE_GUEST" --out "$TOP/out"
