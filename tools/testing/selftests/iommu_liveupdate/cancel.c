@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Closing the session before the kexec cancels the live update: nothing is
+ * left behind, and the next one can begin.
+ */
+#include <libliveupdate.h>
+
+#include "../kselftest_harness.h"
+
+#include "es1370.h"
+#include "iommufd.h"
+#include "pci.h"
+#include "require.h"
+#include "vmm.h"
+
+#define ROUNDS		512
+
+/* Far less than one page for each round. */
+#define MEMORY_NOISE_KB	(ROUNDS * 4 / 4)
+
+FIXTURE(cancel)
+{
+	int luo;
+	struct vmm vmm;
+};
+
+FIXTURE_SETUP(cancel)
+{
+	char bdf[PCI_BDF_SIZE];
+	int iommufd;
+
+	iommufd = iommufd_open();
+	REQUIRE(iommufd >= 0, "no " IOMMUFD_DEV);
+	REQUIRE(hwpt_mark(iommufd, 0, 1) != -ENOTTY,
+		"the kernel has no MARK_PRESERVE");
+	close(iommufd);
+
+	self->luo = luo_open_device();
+	REQUIRE(self->luo >= 0, "no " LUO_DEVICE);
+	REQUIRE(!pci_find(PCI_VENDOR_ENSONIQ, PCI_DEVICE_ES1370,
+			  PCI_GROUP_SINGLE, bdf), "no ES1370");
+	ASSERT_EQ(0, vmm_create(&self->vmm, bdf));
+	ASSERT_EQ(0, es1370_start(&self->vmm.dev, GUEST_IOVA));
+}
+
+FIXTURE_TEARDOWN(cancel)
+{
+	vmm_destroy(&self->vmm);
+	close(self->luo);
+}
+
+/* Preserve, and cancel by closing the session. */
+static int preserve_and_cancel(const FIXTURE_DATA(cancel) *self)
+{
+	int session = luo_create_session(self->luo, "cancel");
+	int ret;
+
+	if (session < 0)
+		return session;
+	ret = vmm_preserve(&self->vmm, session);
+	close(session);
+	return ret;
+}
+
+/* Return the value of @name in @path, lines of a name and a number, or -1. */
+static long stat_read(const char *path, const char *name)
+{
+	FILE *file = fopen(path, "r");
+	char key[64];
+	long value, ret = -1;
+
+	if (!file)
+		return -1;
+	while (ret < 0 && fscanf(file, "%63s %ld%*[^\n]", key, &value) == 2) {
+		if (!strcmp(key, name))
+			ret = value;
+	}
+	fclose(file);
+	return ret;
+}
+
+TEST_F(cancel, preserve_again)
+{
+	for (int i = 0; i < 4; i++) {
+		EXPECT_EQ(0, preserve_and_cancel(self));
+		EXPECT_TRUE(es1370_dma_arrives(self->vmm.guest));
+	}
+}
+
+/* The control: without a cancel the second attempt fails. */
+TEST_F(cancel, preserve_twice)
+{
+	int session = luo_create_session(self->luo, "cancel-first");
+	int second = luo_create_session(self->luo, "cancel-second");
+
+	ASSERT_GE(session, 0);
+	ASSERT_GE(second, 0);
+	ASSERT_EQ(0, vmm_preserve(&self->vmm, session));
+	EXPECT_EQ(-EBUSY, luo_session_preserve_fd(second, self->vmm.iommufd,
+						  VMM_IOMMUFD_TOKEN));
+	ASSERT_EQ(0, close(session));
+	EXPECT_EQ(0, vmm_preserve(&self->vmm, second));
+	ASSERT_EQ(0, close(second));
+}
+
+/* A process that dies cancels what it had begun. */
+TEST_F(cancel, killed)
+{
+	int session = luo_create_session(self->luo, "cancel-killed");
+	int status;
+	pid_t pid;
+
+	ASSERT_GE(session, 0);
+	pid = fork();
+	ASSERT_GE(pid, 0);
+	if (!pid) {
+		if (vmm_preserve(&self->vmm, session))
+			_exit(1);
+		raise(SIGKILL);
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	ASSERT_TRUE(WIFSIGNALED(status));
+	EXPECT_EQ(-EBUSY, hwpt_mark(self->vmm.iommufd, self->vmm.hwpt,
+				    VMM_HWPT_TOKEN));
+
+	ASSERT_EQ(0, close(session));
+	EXPECT_EQ(0, hwpt_mark(self->vmm.iommufd, self->vmm.hwpt,
+			       VMM_HWPT_TOKEN));
+	EXPECT_EQ(0, preserve_and_cancel(self));
+}
+
+TEST_F_TIMEOUT(cancel, leaks_nothing, 120)
+{
+	long tables, available;
+
+	/* The first round may fill caches. */
+	ASSERT_EQ(0, preserve_and_cancel(self));
+	tables = stat_read("/proc/vmstat", "nr_iommu_pages");
+	available = stat_read("/proc/meminfo", "MemAvailable:");
+	ASSERT_GT(tables, 0);
+	ASSERT_GT(available, 0);
+
+	for (int i = 0; i < ROUNDS; i++)
+		ASSERT_EQ(0, preserve_and_cancel(self));
+
+	EXPECT_EQ(tables, stat_read("/proc/vmstat", "nr_iommu_pages"));
+	EXPECT_GE(stat_read("/proc/meminfo", "MemAvailable:"),
+		  available - MEMORY_NOISE_KB);
+	EXPECT_TRUE(es1370_dma_arrives(self->vmm.guest));
+}
+
+TEST_HARNESS_MAIN

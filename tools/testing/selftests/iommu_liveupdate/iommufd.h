@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * iommufd ioctls. Each function returns 0 or a negative errno.
+ */
+#ifndef SELFTESTS_IOMMU_LIVEUPDATE_IOMMUFD_H
+#define SELFTESTS_IOMMU_LIVEUPDATE_IOMMUFD_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/ioctl.h>
+
+#include <linux/iommufd.h>
+
+#define IOMMUFD_DEV "/dev/iommu"
+
+/* Return a file descriptor or a negative errno. */
+static inline int iommufd_open(void)
+{
+	int fd = open(IOMMUFD_DEV, O_RDWR | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+static inline int iommufd_ioctl(int fd, unsigned long cmd, void *arg)
+{
+	return ioctl(fd, cmd, arg) ? -errno : 0;
+}
+
+static inline int iommufd_destroy(int fd, __u32 id)
+{
+	struct iommu_destroy arg = { .size = sizeof(arg), .id = id };
+
+	return iommufd_ioctl(fd, IOMMU_DESTROY, &arg);
+}
+
+static inline int ioas_alloc(int fd, __u32 *ioas)
+{
+	struct iommu_ioas_alloc arg = { .size = sizeof(arg) };
+	int ret = iommufd_ioctl(fd, IOMMU_IOAS_ALLOC, &arg);
+
+	*ioas = arg.out_ioas_id;
+	return ret;
+}
+
+static inline int ioas_map(int fd, __u32 ioas, void *va, size_t length,
+			   __u64 iova)
+{
+	struct iommu_ioas_map arg = {
+		.size = sizeof(arg),
+		.flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE |
+			 IOMMU_IOAS_MAP_WRITEABLE,
+		.ioas_id = ioas,
+		.user_va = (uintptr_t)va,
+		.length = length,
+		.iova = iova,
+	};
+
+	return iommufd_ioctl(fd, IOMMU_IOAS_MAP, &arg);
+}
+
+static inline int ioas_map_file(int fd, __u32 ioas, int file, size_t length,
+				__u64 iova)
+{
+	struct iommu_ioas_map_file arg = {
+		.size = sizeof(arg),
+		.flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE |
+			 IOMMU_IOAS_MAP_WRITEABLE,
+		.ioas_id = ioas,
+		.fd = file,
+		.length = length,
+		.iova = iova,
+	};
+
+	return iommufd_ioctl(fd, IOMMU_IOAS_MAP_FILE, &arg);
+}
+
+static inline int ioas_copy(int fd, __u32 dst_ioas, __u64 dst_iova,
+			    __u32 src_ioas, __u64 src_iova, size_t length)
+{
+	struct iommu_ioas_copy arg = {
+		.size = sizeof(arg),
+		.flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE |
+			 IOMMU_IOAS_MAP_WRITEABLE,
+		.dst_ioas_id = dst_ioas,
+		.src_ioas_id = src_ioas,
+		.length = length,
+		.dst_iova = dst_iova,
+		.src_iova = src_iova,
+	};
+
+	return iommufd_ioctl(fd, IOMMU_IOAS_COPY, &arg);
+}
+
+static inline int ioas_unmap(int fd, __u32 ioas, __u64 iova, __u64 length)
+{
+	struct iommu_ioas_unmap arg = {
+		.size = sizeof(arg),
+		.ioas_id = ioas,
+		.iova = iova,
+		.length = length,
+	};
+
+	return iommufd_ioctl(fd, IOMMU_IOAS_UNMAP, &arg);
+}
+
+static inline int ioas_unmap_all(int fd, __u32 ioas)
+{
+	return ioas_unmap(fd, ioas, 0, UINT64_MAX);
+}
+
+static inline int hwpt_alloc(int fd, __u32 dev, __u32 ioas, __u32 flags,
+			     __u32 *hwpt)
+{
+	struct iommu_hwpt_alloc arg = {
+		.size = sizeof(arg),
+		.flags = flags,
+		.dev_id = dev,
+		.pt_id = ioas,
+	};
+	int ret = iommufd_ioctl(fd, IOMMU_HWPT_ALLOC, &arg);
+
+	*hwpt = arg.out_hwpt_id;
+	return ret;
+}
+
+static inline int hwpt_mark(int fd, __u32 hwpt, __u64 token)
+{
+	struct iommu_hwpt_liveupdate_mark_preserve arg = {
+		.size = sizeof(arg),
+		.hwpt_id = hwpt,
+		.hwpt_token = token,
+	};
+
+	return iommufd_ioctl(fd, IOMMU_HWPT_LIVEUPDATE_MARK_PRESERVE, &arg);
+}
+
+#endif /* SELFTESTS_IOMMU_LIVEUPDATE_IOMMUFD_H */

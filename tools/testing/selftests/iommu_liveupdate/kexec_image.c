@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <linux/kexec.h>
+#include <linux/reboot.h>
+
+#include "kexec_image.h"
+
+#define DEFAULT_KERNEL	"/kernel"
+
+/* In RAM, above what the running kernel and its boot data use. */
+#define STUB_ADDRESS	0x8000000UL
+#define STUB_MEM_SIZE	4096UL
+
+#ifdef __x86_64__
+/* Runs in 64-bit mode with memory mapped one to one. */
+asm(".pushsection .rodata\n"
+    "kexec_stub:\n"
+    "	lea	kexec_stub_message(%rip), %rsi\n"
+    "	mov	$0x3f8, %dx\n"
+    "1:	lodsb\n"
+    "	test	%al, %al\n"
+    "	jz	2f\n"
+    "	out	%al, %dx\n"
+    "	jmp	1b\n"
+    "2:	mov	$0xcf9, %dx\n"	/* reset control register */
+    "	mov	$6, %al\n"
+    "	out	%al, %dx\n"
+    "3:	hlt\n"
+    "	jmp	3b\n"
+    "kexec_stub_message:\n"
+    "	.asciz	\"" KEXEC_STUB_MESSAGE "\\r\\n\"\n"
+    "kexec_stub_end:\n"
+    ".popsection");
+
+extern const char kexec_stub[], kexec_stub_end[];
+
+static int load_stub(void)
+{
+	struct kexec_segment segment = {
+		.buf = kexec_stub,
+		.bufsz = kexec_stub_end - kexec_stub,
+		.mem = (void *)STUB_ADDRESS,
+		.memsz = STUB_MEM_SIZE,
+	};
+
+	return syscall(SYS_kexec_load, STUB_ADDRESS, 1UL, &segment,
+		       KEXEC_ARCH_DEFAULT) ? -errno : 0;
+}
+#else
+static int load_stub(void)
+{
+	return -EOPNOTSUPP;
+}
+#endif
+
+int kexec_image_load_stub(void)
+{
+	return load_stub();
+}
+
+int kexec_image_load_kernel(void)
+{
+	const char *path = getenv("IOMMU_LIVEUPDATE_KERNEL") ?: DEFAULT_KERNEL;
+	int kernel = open(path, O_RDONLY | O_CLOEXEC);
+	char cmdline[2048] = {};
+	int fd, ret = 0;
+	ssize_t len;
+
+	if (kernel < 0)
+		return -errno;
+
+	fd = open("/proc/cmdline", O_RDONLY | O_CLOEXEC);
+	len = read(fd, cmdline, sizeof(cmdline) - 1);
+	close(fd);
+	if (len < 0) {
+		ret = -errno;
+		goto out;
+	}
+	cmdline[strcspn(cmdline, "\n")] = '\0';
+
+	if (syscall(SYS_kexec_file_load, kernel, -1, strlen(cmdline) + 1,
+		    cmdline, (unsigned long)KEXEC_FILE_NO_INITRAMFS))
+		ret = -errno;
+out:
+	close(kernel);
+	return ret;
+}
+
+int kexec_image_unload(void)
+{
+	return syscall(SYS_kexec_load, 0UL, 0UL, NULL, 0UL) ? -errno : 0;
+}
+
+int kexec_image_start(void)
+{
+	syscall(SYS_reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2,
+		LINUX_REBOOT_CMD_KEXEC, NULL);
+	return -errno;
+}

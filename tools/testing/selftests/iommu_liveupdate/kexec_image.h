@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Images for reboot(LINUX_REBOOT_CMD_KEXEC). Each function returns 0 or a
+ * negative errno.
+ */
+#ifndef SELFTESTS_IOMMU_LIVEUPDATE_KEXEC_IMAGE_H
+#define SELFTESTS_IOMMU_LIVEUPDATE_KEXEC_IMAGE_H
+
+/* What the image of kexec_image_load_stub() writes to the first serial port. */
+#define KEXEC_STUB_MESSAGE	"kexec_load(2) image started"
+
+/*
+ * Load with kexec_load(2), which carries no KHO state, a few instructions that
+ * write KEXEC_STUB_MESSAGE and reset the machine.
+ */
+int kexec_image_load_stub(void);
+
+/*
+ * Load with kexec_file_load(2) the kernel that the environment variable
+ * IOMMU_LIVEUPDATE_KERNEL names, "/kernel" by default, with the command line of
+ * the running one.
+ */
+int kexec_image_load_kernel(void);
+
+int kexec_image_unload(void);
+
+/* Start what is loaded. Returns only if that is refused. */
+int kexec_image_start(void);
+
+#endif /* SELFTESTS_IOMMU_LIVEUPDATE_KEXEC_IMAGE_H */

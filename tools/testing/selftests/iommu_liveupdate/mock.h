@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The mock devices of CONFIG_IOMMUFD_TEST. Each function returns 0 or a
+ * negative errno.
+ */
+#ifndef SELFTESTS_IOMMU_LIVEUPDATE_MOCK_H
+#define SELFTESTS_IOMMU_LIVEUPDATE_MOCK_H
+
+#include "../../../../drivers/iommu/iommufd/iommufd_test.h"
+#include "iommufd.h"
+
+/**
+ * struct mock - a mock device bound to an iommufd
+ * @device:	id of the mock device, for mock_attach()
+ * @bound:	id of its iommufd device object, for hwpt_alloc()
+ * @auto_hwpt:	HWPT that the kernel made when the device was attached to an IOAS
+ */
+struct mock {
+	__u32 device;
+	__u32 bound;
+	__u32 auto_hwpt;
+};
+
+/* Make a mock device and attach it to @ioas. */
+static inline int mock_create(int fd, __u32 ioas, __u32 flags,
+			      struct mock *mock)
+{
+	struct iommu_test_cmd arg = {
+		.size = sizeof(arg),
+		.op = IOMMU_TEST_OP_MOCK_DOMAIN_FLAGS,
+		.id = ioas,
+		.mock_domain_flags = { .dev_flags = flags },
+	};
+	int ret = iommufd_ioctl(fd, IOMMU_TEST_CMD, &arg);
+
+	if (ret)
+		return ret;
+
+	mock->device = arg.mock_domain_flags.out_stdev_id;
+	mock->bound = arg.mock_domain_flags.out_idev_id;
+	mock->auto_hwpt = arg.mock_domain_flags.out_hwpt_id;
+	return 0;
+}
+
+/* Replace what the device is attached to by the HWPT or IOAS @pt. */
+static inline int mock_attach(int fd, const struct mock *mock, __u32 pt)
+{
+	struct iommu_test_cmd arg = {
+		.size = sizeof(arg),
+		.op = IOMMU_TEST_OP_MOCK_DOMAIN_REPLACE,
+		.id = mock->device,
+		.mock_domain_replace = { .pt_id = pt },
+	};
+
+	return iommufd_ioctl(fd, IOMMU_TEST_CMD, &arg);
+}
+
+static inline int mock_attach_pasid(int fd, const struct mock *mock,
+				    __u32 pasid, __u32 pt)
+{
+	struct iommu_test_cmd arg = {
+		.size = sizeof(arg),
+		.op = IOMMU_TEST_OP_PASID_ATTACH,
+		.id = mock->device,
+		.pasid_attach = { .pasid = pasid, .pt_id = pt },
+	};
+
+	return iommufd_ioctl(fd, IOMMU_TEST_CMD, &arg);
+}
+
+static inline int mock_detach_pasid(int fd, const struct mock *mock,
+				    __u32 pasid)
+{
+	struct iommu_test_cmd arg = {
+		.size = sizeof(arg),
+		.op = IOMMU_TEST_OP_PASID_DETACH,
+		.id = mock->device,
+		.pasid_detach = { .pasid = pasid },
+	};
+
+	return iommufd_ioctl(fd, IOMMU_TEST_CMD, &arg);
+}
+
+/* Make a nested HWPT on top of @parent. */
+static inline int mock_nested_alloc(int fd, const struct mock *mock,
+				    __u32 parent, __u32 *hwpt)
+{
+	struct iommu_hwpt_selftest data = { .iotlb = IOMMU_TEST_IOTLB_DEFAULT };
+	struct iommu_hwpt_alloc arg = {
+		.size = sizeof(arg),
+		.dev_id = mock->bound,
+		.pt_id = parent,
+		.data_type = IOMMU_HWPT_DATA_SELFTEST,
+		.data_len = sizeof(data),
+		.data_uptr = (uintptr_t)&data,
+	};
+	int ret = iommufd_ioctl(fd, IOMMU_HWPT_ALLOC, &arg);
+
+	*hwpt = arg.out_hwpt_id;
+	return ret;
+}
+
+/* Make a HWPT on @ioas that reports I/O page faults through a fault queue. */
+static inline int mock_fault_hwpt_alloc(int fd, const struct mock *mock,
+					__u32 ioas, __u32 *hwpt)
+{
+	struct iommu_fault_alloc fault = { .size = sizeof(fault) };
+	struct iommu_hwpt_alloc arg = {
+		.size = sizeof(arg),
+		.flags = IOMMU_HWPT_FAULT_ID_VALID,
+		.dev_id = mock->bound,
+		.pt_id = ioas,
+	};
+	int ret = iommufd_ioctl(fd, IOMMU_FAULT_QUEUE_ALLOC, &fault);
+
+	if (ret)
+		return ret;
+
+	arg.fault_id = fault.out_fault_id;
+	ret = iommufd_ioctl(fd, IOMMU_HWPT_ALLOC, &arg);
+	*hwpt = arg.out_hwpt_id;
+	return ret;
+}
+
+#endif /* SELFTESTS_IOMMU_LIVEUPDATE_MOCK_H */

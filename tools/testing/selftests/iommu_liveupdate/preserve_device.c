@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * LIVEUPDATE_SESSION_PRESERVE_FD of an iommufd: the devices that may be
+ * attached to the marked HWPTs.
+ */
+#include <libliveupdate.h>
+
+#include <linux/pci_regs.h>
+
+#include "../kselftest_harness.h"
+
+#include "mock.h"
+#include "pci.h"
+#include "require.h"
+#include "vmm.h"
+
+#define ENABLE_SRIOV	"/sys/module/vfio_pci/parameters/enable_sriov"
+
+FIXTURE(preserve_device)
+{
+	int luo;
+	int session;
+	char bdf[PCI_BDF_SIZE];
+	struct vmm vmm;
+};
+
+FIXTURE_SETUP(preserve_device)
+{
+	int iommufd = iommufd_open();
+
+	REQUIRE(iommufd >= 0, "no " IOMMUFD_DEV);
+	REQUIRE(hwpt_mark(iommufd, 0, 1) != -ENOTTY,
+		"the kernel has no MARK_PRESERVE");
+	close(iommufd);
+
+	self->luo = luo_open_device();
+	REQUIRE(self->luo >= 0, "no " LUO_DEVICE);
+	self->session = luo_create_session(self->luo, "preserve-device");
+	ASSERT_GE(self->session, 0);
+}
+
+FIXTURE_TEARDOWN(preserve_device)
+{
+	close(self->session);
+	close(self->luo);
+}
+
+/* What every refusal below is compared with. */
+TEST_F(preserve_device, single_function)
+{
+	REQUIRE(!pci_find(PCI_VENDOR_ENSONIQ, PCI_DEVICE_ES1370,
+			  PCI_GROUP_SINGLE, self->bdf), "no ES1370");
+	ASSERT_EQ(0, vmm_create(&self->vmm, self->bdf));
+	EXPECT_EQ(0, vmm_preserve(&self->vmm, self->session));
+	vmm_destroy(&self->vmm);
+}
+
+/* A mock device next to it is refused as it would be alone. */
+TEST_F(preserve_device, not_every_device_is_pci)
+{
+	__u32 hwpt, ioas;
+	struct mock mock;
+	int ret;
+
+	REQUIRE(!pci_find(PCI_VENDOR_ENSONIQ, PCI_DEVICE_ES1370,
+			  PCI_GROUP_SINGLE, self->bdf), "no ES1370");
+	ASSERT_EQ(0, vmm_create(&self->vmm, self->bdf));
+	ASSERT_EQ(0, ioas_alloc(self->vmm.iommufd, &ioas));
+	ret = mock_create(self->vmm.iommufd, ioas, 0, &mock);
+	REQUIRE(ret != -ENOTTY, "the kernel has no mock devices");
+	ASSERT_EQ(0, ret);
+	ASSERT_EQ(0, hwpt_alloc(self->vmm.iommufd, mock.bound, ioas, 0,
+				&hwpt));
+	ASSERT_EQ(0, mock_attach(self->vmm.iommufd, &mock, hwpt));
+	ASSERT_EQ(0, hwpt_mark(self->vmm.iommufd, hwpt, VMM_HWPT_TOKEN + 1));
+	EXPECT_EQ(-ENODEV, vmm_preserve(&self->vmm, self->session));
+
+	ASSERT_EQ(0, mock_attach(self->vmm.iommufd, &mock, ioas));
+	ASSERT_EQ(0, iommufd_destroy(self->vmm.iommufd, hwpt));
+	EXPECT_EQ(0, luo_session_preserve_fd(self->session, self->vmm.iommufd,
+					     VMM_IOMMUFD_TOKEN));
+	vmm_destroy(&self->vmm);
+}
+
+TEST_F(preserve_device, shared_group)
+{
+	REQUIRE(!pci_find(PCI_VENDOR_ENSONIQ, PCI_DEVICE_ES1370,
+			  PCI_GROUP_SHARED, self->bdf),
+		"no ES1370 with several functions");
+	ASSERT_EQ(0, vmm_create(&self->vmm, self->bdf));
+	EXPECT_EQ(-EOPNOTSUPP, vmm_preserve(&self->vmm, self->session));
+	vmm_destroy(&self->vmm);
+}
+
+TEST_F(preserve_device, ats)
+{
+	REQUIRE(!pci_find_ext_cap(PCI_EXT_CAP_ID_ATS, self->bdf),
+		"no function with ATS");
+	ASSERT_EQ(0, vmm_create(&self->vmm, self->bdf));
+	EXPECT_EQ(-EOPNOTSUPP, vmm_preserve(&self->vmm, self->session));
+	vmm_destroy(&self->vmm);
+}
+
+TEST_F(preserve_device, virtual_function)
+{
+	char vf[PCI_BDF_SIZE];
+
+	REQUIRE(!pci_find_ext_cap(PCI_EXT_CAP_ID_SRIOV, self->bdf),
+		"no function with SR-IOV");
+	ASSERT_EQ(0, pci_bind(self->bdf, "nvme"));
+	ASSERT_EQ(0, pci_set_numvfs(self->bdf, "1"));
+	ASSERT_EQ(0, pci_find_vf(self->bdf, vf));
+	ASSERT_EQ(0, vmm_create(&self->vmm, vf));
+	EXPECT_EQ(-EOPNOTSUPP, vmm_preserve(&self->vmm, self->session));
+	vmm_destroy(&self->vmm);
+	EXPECT_EQ(0, pci_set_numvfs(self->bdf, "0"));
+}
+
+TEST_F(preserve_device, physical_function)
+{
+	REQUIRE(!pci_find_ext_cap(PCI_EXT_CAP_ID_SRIOV, self->bdf),
+		"no function with SR-IOV");
+	ASSERT_EQ(0, sysfs_write(ENABLE_SRIOV, "1"));
+	ASSERT_EQ(0, vmm_create(&self->vmm, self->bdf));
+	ASSERT_EQ(0, pci_set_numvfs(self->bdf, "1"));
+	EXPECT_EQ(-EOPNOTSUPP, vmm_preserve(&self->vmm, self->session));
+
+	ASSERT_EQ(0, pci_set_numvfs(self->bdf, "0"));
+	EXPECT_EQ(0, luo_session_preserve_fd(self->session, self->vmm.iommufd,
+					     VMM_IOMMUFD_TOKEN));
+	vmm_destroy(&self->vmm);
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * reboot(LINUX_REBOOT_CMD_KEXEC) that would lose what is preserved: refused,
+ * after which this kernel goes on as if nobody had asked.
+ *
+ * A test that fails here may well start the image, which ends the run; the
+ * messages of the image are the proof then.
+ */
+#include <libliveupdate.h>
+
+#include "../kselftest_harness.h"
+
+#include "es1370.h"
+#include "iommufd.h"
+#include "kexec_image.h"
+#include "pci.h"
+#include "require.h"
+#include "vmm.h"
+
+FIXTURE(no_handover)
+{
+	int luo;
+	int session;
+	int memory;
+};
+
+FIXTURE_SETUP(no_handover)
+{
+	int ret = kexec_image_load_stub();
+
+	REQUIRE(ret != -EOPNOTSUPP, "no image for this architecture");
+	ASSERT_EQ(0, ret);
+	self->luo = luo_open_device();
+	REQUIRE(self->luo >= 0, "no " LUO_DEVICE);
+	self->session = luo_create_session(self->luo, "no-handover");
+	ASSERT_GE(self->session, 0);
+	self->memory = guest_memory_create(GUEST_MEMORY_SEALS);
+	ASSERT_GE(self->memory, 0);
+}
+
+FIXTURE_TEARDOWN(no_handover)
+{
+	close(self->session);
+	close(self->memory);
+	close(self->luo);
+	kexec_image_unload();
+}
+
+/* An image of kexec_load(2) takes nothing over. */
+TEST_F(no_handover, memfd)
+{
+	int second = guest_memory_create(GUEST_MEMORY_SEALS);
+
+	ASSERT_GE(second, 0);
+	ASSERT_EQ(0, luo_session_preserve_fd(self->session, self->memory,
+					     VMM_MEMORY_TOKEN));
+	EXPECT_EQ(-ENOEXEC, kexec_image_start());
+
+	/* The session is neither frozen nor lost. */
+	EXPECT_EQ(0, luo_session_preserve_fd(self->session, second,
+					     VMM_MEMORY_TOKEN + 1));
+	EXPECT_EQ(-ENOEXEC, kexec_image_start());
+	ASSERT_EQ(0, close(self->session));
+
+	self->session = luo_create_session(self->luo, "no-handover");
+	ASSERT_GE(self->session, 0);
+	EXPECT_EQ(0, luo_session_preserve_fd(self->session, self->memory,
+					     VMM_MEMORY_TOKEN));
+	close(second);
+}
+
+FIXTURE(preserved_device)
+{
+	int luo;
+	int session;
+	char bdf[PCI_BDF_SIZE];
+	struct vmm vmm;
+};
+
+FIXTURE_SETUP(preserved_device)
+{
+	int iommufd = iommufd_open();
+
+	REQUIRE(iommufd >= 0, "no " IOMMUFD_DEV);
+	REQUIRE(hwpt_mark(iommufd, 0, 1) != -ENOTTY,
+		"the kernel has no MARK_PRESERVE");
+	close(iommufd);
+
+	self->luo = luo_open_device();
+	REQUIRE(self->luo >= 0, "no " LUO_DEVICE);
+	REQUIRE(!pci_find(PCI_VENDOR_ENSONIQ, PCI_DEVICE_ES1370,
+			  PCI_GROUP_SINGLE, self->bdf), "no ES1370");
+	ASSERT_EQ(0, vmm_create(&self->vmm, self->bdf));
+	ASSERT_EQ(0, es1370_start(&self->vmm.dev, GUEST_IOVA));
+	self->session = luo_create_session(self->luo, "preserved-device");
+	ASSERT_GE(self->session, 0);
+	ASSERT_EQ(0, vmm_preserve(&self->vmm, self->session));
+}
+
+FIXTURE_TEARDOWN(preserved_device)
+{
+	close(self->session);
+	vmm_destroy(&self->vmm);
+	close(self->luo);
+	kexec_image_unload();
+}
+
+TEST_F(preserved_device, no_handover)
+{
+	ASSERT_EQ(0, kexec_image_load_stub());
+	EXPECT_EQ(-ENOEXEC, kexec_image_start());
+	EXPECT_TRUE(es1370_dma_arrives(self->vmm.guest));
+}
+
+/*
+ * Once its file is closed a device is detached and reset. What is preserved is
+ * no longer what the hardware does.
+ */
+TEST_F(preserved_device, closed)
+{
+	const __u64 iova = GUEST_IOVA + GUEST_MEMORY_SIZE;
+	int ret = kexec_image_load_kernel();
+
+	REQUIRE(ret != -ENOENT, "no kernel to load");
+	ASSERT_EQ(0, ret);
+	ASSERT_EQ(0, close(self->vmm.dev.fd));
+	EXPECT_EQ(-ENODEV, kexec_image_start());
+
+	/* Preserved and frozen still, and refused again. */
+	EXPECT_EQ(-EBUSY, ioas_map_file(self->vmm.iommufd, self->vmm.ioas,
+					self->vmm.memory, GUEST_MEMORY_SIZE,
+					iova));
+	EXPECT_EQ(-ENODEV, kexec_image_start());
+	ASSERT_EQ(0, close(self->session));
+
+	/* Then all is as before. */
+	EXPECT_EQ(0, ioas_map_file(self->vmm.iommufd, self->vmm.ioas,
+				   self->vmm.memory, GUEST_MEMORY_SIZE, iova));
+	ASSERT_EQ(0, vfio_pci_open(&self->vmm.dev, self->bdf,
+				   self->vmm.iommufd));
+	ASSERT_EQ(0, vfio_pci_attach(&self->vmm.dev, self->vmm.hwpt));
+	ASSERT_EQ(0, es1370_start(&self->vmm.dev, GUEST_IOVA));
+	EXPECT_TRUE(es1370_dma_arrives(self->vmm.guest));
+
+	self->session = luo_create_session(self->luo, "preserved-device");
+	ASSERT_GE(self->session, 0);
+	EXPECT_EQ(0, vmm_preserve(&self->vmm, self->session));
+	EXPECT_TRUE(es1370_dma_arrives(self->vmm.guest));
+}
+
+TEST_HARNESS_MAIN
