@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Userspace driver of the ES1370: an endless ADC ring.
+
+use crate::memory::GuestMemory;
+use crate::vfio::VfioDevice;
+use anyhow::Result;
+use devices::es1370::{
+    CONTROL_ADC_44100, MEMPAGE_ADC, REG_ADC_FRAME_ADDRESS, REG_ADC_FRAME_COUNT, REG_CONTROL,
+    REG_MEMPAGE, REG_SERIAL_CONTROL, SERIAL_ADC_S16_STEREO, fill,
+};
+use devices::layout::{ES1370_RING, iova};
+
+/// Fills the ring with markers and lets the ADC write it round and round.
+pub fn start(device: &VfioDevice, memory: &GuestMemory) -> Result<()> {
+    fill(&memory.part(ES1370_RING));
+    device.enable_bus_master()?;
+    let bar = device.bar0()?;
+    let frames = u32::try_from(ES1370_RING.len() / 4 - 1)?;
+    for (register, value) in [
+        (REG_MEMPAGE, MEMPAGE_ADC),
+        (
+            REG_ADC_FRAME_ADDRESS,
+            u32::try_from(iova(ES1370_RING.start))?,
+        ),
+        (REG_ADC_FRAME_COUNT, frames),
+        (REG_SERIAL_CONTROL, SERIAL_ADC_S16_STEREO),
+        (REG_CONTROL, CONTROL_ADC_44100),
+    ] {
+        device.write_u32(bar, register, value)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0
+//! iommufd, the part that a VMM needs: one IOAS with file mappings, HWPTs, MARK_PRESERVE.
+//!
+//! Structures and numbers mirror include/uapi/linux/iommufd.h.
+
+use crate::ioctl;
+use anyhow::{Context, Result};
+use std::fs::{File, OpenOptions};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+const TYPE: u8 = b';';
+const IOAS_ALLOC: u8 = 0x81;
+const HWPT_ALLOC: u8 = 0x89;
+const IOAS_MAP_FILE: u8 = 0x8f;
+const HWPT_LIVEUPDATE_MARK_PRESERVE: u8 = 0x96;
+
+const MAP_FIXED_IOVA: u32 = 1 << 0;
+const MAP_WRITEABLE: u32 = 1 << 1;
+const MAP_READABLE: u32 = 1 << 2;
+
+#[repr(C)]
+#[derive(Default)]
+struct IoasAlloc {
+    size: u32,
+    flags: u32,
+    out_ioas_id: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct IoasMapFile {
+    size: u32,
+    flags: u32,
+    ioas_id: u32,
+    fd: i32,
+    start: u64,
+    length: u64,
+    iova: u64,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct HwptAlloc {
+    size: u32,
+    flags: u32,
+    dev_id: u32,
+    pt_id: u32,
+    out_hwpt_id: u32,
+    reserved: u32,
+    data_type: u32,
+    data_len: u32,
+    data_uptr: u64,
+    fault_id: u32,
+    reserved2: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct HwptMarkPreserve {
+    size: u32,
+    hwpt_id: u32,
+    hwpt_token: u64,
+}
+
+const fn size_of_u32<T>() -> u32 {
+    size_of::<T>() as u32
+}
+
+/// An open /dev/iommu.
+pub struct Iommufd(File);
+
+impl Iommufd {
+    /// Opens a new context.
+    pub fn open() -> Result<Self> {
+        let path = "/dev/iommu";
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(path)
+            .context(path)?;
+        Ok(Self(file))
+    }
+
+    fn call<T>(&self, number: u8, what: &'static str, argument: &mut T) -> Result<()> {
+        // SAFETY: every caller passes the structure that belongs to `number`, with its size and
+        // without pointers.
+        unsafe { ioctl::call(self.0.as_fd(), ioctl::io(TYPE, number), argument) }.context(what)?;
+        Ok(())
+    }
+
+    /// Allocates an IOAS and returns its id.
+    pub fn alloc_ioas(&self) -> Result<u32> {
+        let mut alloc = IoasAlloc {
+            size: size_of_u32::<IoasAlloc>(),
+            ..Default::default()
+        };
+        self.call(IOAS_ALLOC, "IOMMU_IOAS_ALLOC", &mut alloc)?;
+        Ok(alloc.out_ioas_id)
+    }
+
+    /// Maps the first `length` bytes of `file` at `iova`, readable and writable.
+    pub fn map_file(&self, ioas: u32, file: BorrowedFd<'_>, iova: u64, length: u64) -> Result<()> {
+        self.call(
+            IOAS_MAP_FILE,
+            "IOMMU_IOAS_MAP_FILE",
+            &mut IoasMapFile {
+                size: size_of_u32::<IoasMapFile>(),
+                flags: MAP_FIXED_IOVA | MAP_WRITEABLE | MAP_READABLE,
+                ioas_id: ioas,
+                fd: file.as_raw_fd(),
+                start: 0,
+                length,
+                iova,
+            },
+        )
+    }
+
+    /// Allocates a paging HWPT of `ioas` for a bound device and returns its id.
+    pub fn alloc_hwpt(&self, device: u32, ioas: u32) -> Result<u32> {
+        let mut alloc = HwptAlloc {
+            size: size_of_u32::<HwptAlloc>(),
+            dev_id: device,
+            pt_id: ioas,
+            ..Default::default()
+        };
+        self.call(HWPT_ALLOC, "IOMMU_HWPT_ALLOC", &mut alloc)?;
+        Ok(alloc.out_hwpt_id)
+    }
+
+    /// Marks an HWPT for preservation under `token`.
+    pub fn mark_preserve(&self, hwpt: u32, token: u64) -> Result<()> {
+        self.call(
+            HWPT_LIVEUPDATE_MARK_PRESERVE,
+            "IOMMU_HWPT_LIVEUPDATE_MARK_PRESERVE",
+            &mut HwptMarkPreserve {
+                size: size_of_u32::<HwptMarkPreserve>(),
+                hwpt_id: hwpt,
+                hwpt_token: token,
+            },
+        )
+    }
+}
+
+impl AsFd for Iommufd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The VMM's memory: a sealed memfd, mapped for as long as the program runs.
+
+use anyhow::{Context, Result, ensure};
+use devices::layout::PAGE;
+use devices::memory::DmaMemory;
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap};
+use nix::unistd::ftruncate;
+use std::fs::File;
+use std::num::NonZeroUsize;
+use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::ptr::NonNull;
+
+/// A mapped memfd.
+///
+/// # Invariants
+///
+/// `base` points to `len` mapped bytes, which stay mapped for ever.
+pub struct GuestMemory {
+    fd: OwnedFd,
+    base: NonNull<u8>,
+    len: usize,
+}
+
+impl GuestMemory {
+    /// Creates `len` bytes, every page allocated, with the seals that preservation demands.
+    pub fn create(len: usize) -> Result<Self> {
+        let fd = memfd_create(
+            "guest-memory",
+            MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING,
+        )
+        .context("memfd_create")?;
+        ftruncate(&fd, i64::try_from(len)?).context("ftruncate")?;
+        let seals = SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK;
+        fcntl(&fd, FcntlArg::F_ADD_SEALS(seals)).context("F_ADD_SEALS")?;
+        let memory = Self::map(fd, len)?;
+        for page in (0..len).step_by(PAGE) {
+            memory.write_u32(page, 0);
+        }
+        Ok(memory)
+    }
+
+    /// Maps a memfd that was retrieved from a session.
+    pub fn from_retrieved(fd: OwnedFd) -> Result<Self> {
+        let len = nix::sys::stat::fstat(&fd).context("fstat")?.st_size;
+        Self::map(fd, usize::try_from(len)?)
+    }
+
+    fn map(fd: OwnedFd, len: usize) -> Result<Self> {
+        let length = NonZeroUsize::new(len).context("the memfd is empty")?;
+        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: a new mapping at an address of the kernel's choice.
+        let base = unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, &fd, 0) }
+            .context("mmap")?
+            .cast();
+        // INVARIANT: just mapped, and nothing unmaps it.
+        Ok(Self { fd, base, len })
+    }
+
+    /// Guest-physical address of each page.
+    pub fn physical_pages(&self) -> Result<Vec<u64>> {
+        const PRESENT: u64 = 1 << 63;
+        const PFN: u64 = (1 << 55) - 1;
+        let pagemap = File::open("/proc/self/pagemap").context("pagemap")?;
+        let first = self.base.addr().get() / PAGE;
+        let count = self.len / PAGE;
+        let mut pages = Vec::with_capacity(count);
+        for index in 0..count {
+            // The page must be in the page table to be seen in the pagemap.
+            self.read_u32(index * PAGE);
+            let mut entry = [0; 8];
+            pagemap
+                .read_exact_at(&mut entry, ((first + index) * 8) as u64)
+                .context("pagemap")?;
+            let entry = u64::from_ne_bytes(entry);
+            ensure!(
+                entry & PRESENT != 0 && entry & PFN != 0,
+                "page {index} of the memfd is not in memory (pagemap {entry:#x})"
+            );
+            pages.push((entry & PFN) * PAGE as u64);
+        }
+        Ok(pages)
+    }
+
+    /// A part of the memory.
+    pub fn part(&self, range: Range<usize>) -> Part<'_> {
+        assert!(range.start <= range.end && range.end <= self.len);
+        Part {
+            memory: self,
+            range,
+        }
+    }
+
+    fn word(&self, offset: usize) -> *mut u32 {
+        assert!(offset.is_multiple_of(4) && offset < self.len);
+        // SAFETY: within the mapping by the check above and the type invariant.
+        unsafe { self.base.as_ptr().add(offset) }.cast()
+    }
+}
+
+impl AsFd for GuestMemory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl DmaMemory for GuestMemory {
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn read_u32(&self, offset: usize) -> u32 {
+        // SAFETY: `word` returns a valid, aligned pointer; the device may write concurrently,
+        // hence volatile.
+        unsafe { self.word(offset).read_volatile() }
+    }
+
+    fn write_u32(&self, offset: usize, value: u32) {
+        // SAFETY: as in `read_u32`.
+        unsafe { self.word(offset).write_volatile(value) }
+    }
+}
+
+/// A part of [`GuestMemory`].
+pub struct Part<'a> {
+    memory: &'a GuestMemory,
+    range: Range<usize>,
+}
+
+impl DmaMemory for Part<'_> {
+    fn len(&self) -> usize {
+        self.range.len()
+    }
+
+    fn read_u32(&self, offset: usize) -> u32 {
+        assert!(offset < self.range.len());
+        self.memory.read_u32(self.range.start + offset)
+    }
+
+    fn write_u32(&self, offset: usize, value: u32) {
+        assert!(offset < self.range.len());
+        self.memory.write_u32(self.range.start + offset, value);
+    }
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0
+//! PCI functions in sysfs.
+
+use anyhow::{Context, Result, bail};
+use protocol::Device;
+use std::fs;
+use std::path::PathBuf;
+
+const DEVICES: &str = "/sys/bus/pci/devices";
+
+/// A PCI function.
+pub struct Function {
+    /// `0000:00:07.0`.
+    pub address: String,
+}
+
+impl Function {
+    /// Finds the function that `device` stands for, by vendor and device id.
+    pub fn find(device: Device) -> Result<Self> {
+        let (vendor, id) = device.pci_id();
+        for entry in fs::read_dir(DEVICES).context(DEVICES)? {
+            let entry = entry?;
+            let read = |file: &str| -> Result<u16> {
+                let path = entry.path().join(file);
+                let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+                Ok(u16::from_str_radix(
+                    text.trim().trim_start_matches("0x"),
+                    16,
+                )?)
+            };
+            if read("vendor")? == vendor && read("device")? == id {
+                return Ok(Self {
+                    address: entry.file_name().to_string_lossy().into_owned(),
+                });
+            }
+        }
+        bail!("no PCI function {vendor:04x}:{id:04x}")
+    }
+
+    fn path(&self, file: &str) -> PathBuf {
+        PathBuf::from(DEVICES).join(&self.address).join(file)
+    }
+
+    fn write(path: PathBuf, value: &str) -> Result<()> {
+        fs::write(&path, value).with_context(|| format!("writing {value} to {}", path.display()))
+    }
+
+    /// Name of the bound driver.
+    fn driver(&self) -> Option<String> {
+        let link = fs::read_link(self.path("driver")).ok()?;
+        Some(link.file_name()?.to_string_lossy().into_owned())
+    }
+
+    /// Binds the function to `driver`, after unbinding it from another one.
+    ///
+    /// # Errors
+    ///
+    /// Carries the errno of the write to the driver's `bind` file.
+    pub fn bind(&self, driver: &str) -> Result<()> {
+        match self.driver() {
+            Some(current) if current == driver => return Ok(()),
+            Some(_) => Self::write(self.path("driver/unbind"), &self.address)?,
+            None => {}
+        }
+        Self::write(self.path("driver_override"), driver)?;
+        let bind = PathBuf::from("/sys/bus/pci/drivers")
+            .join(driver)
+            .join("bind");
+        Self::write(bind, &self.address)
+    }
+
+    /// The character device of a function that is bound to vfio-pci.
+    pub fn vfio_cdev(&self) -> Result<PathBuf> {
+        let path = self.path("vfio-dev");
+        let entry = fs::read_dir(&path)
+            .with_context(|| path.display().to_string())?
+            .next()
+            .with_context(|| format!("{} is empty", path.display()))??;
+        Ok(PathBuf::from("/dev/vfio/devices").join(entry.file_name()))
+    }
+}

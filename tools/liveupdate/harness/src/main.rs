@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Boots the test machine, replaces its kernel by kexec while devices DMA, and looks from outside.
+
+mod cli;
+mod clock;
+mod console;
+mod control;
+mod demo;
+mod drive;
+mod initramfs;
+mod iommu_trace;
+mod progress;
+mod qemu;
+mod ram;
+mod report;
+mod run_dir;
+mod sampler;
+mod scenario;
+mod shell;
+mod status;
+mod timeline;
+mod verdict;
+mod vm;
+
+use anyhow::Result;
+use clap::Parser;
+use cli::{Cli, Command};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("liveupdate-vm: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Returns whether everything that was to be shown was shown.
+fn run(cli: Cli) -> Result<bool> {
+    match cli.command {
+        Command::Demo(options) => demo::run(&options),
+        Command::Shell(options) => shell::run(&options).map(|()| true),
+        Command::Boot(options) => demo::boot(&options).map(|()| true),
+    }
+}

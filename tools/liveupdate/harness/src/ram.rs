@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The guest's RAM: memory that QEMU and the harness share, so that the harness sees what devices
+//! write while no kernel runs.
+
+use anyhow::{Context, Result, ensure};
+use devices::layout::PAGE;
+use devices::memory::DmaMemory;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+use nix::unistd::ftruncate;
+use std::num::NonZeroUsize;
+use std::ops::Range;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::PathBuf;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+/// Size of the guest's RAM. On q35 up to 2 GiB lie in one piece from guest-physical address 0, so
+/// an address is also the offset into this memory.
+pub const SIZE: usize = 1 << 30;
+
+/// The guest's RAM.
+///
+/// # Invariants
+///
+/// `base` points to [`SIZE`] mapped bytes until the value is dropped.
+pub struct GuestRam {
+    fd: OwnedFd,
+    base: NonNull<u8>,
+}
+
+// SAFETY: the memory may be accessed from any thread; all accesses are volatile.
+unsafe impl Send for GuestRam {}
+// SAFETY: as above; concurrent access is what this memory is for.
+unsafe impl Sync for GuestRam {}
+
+impl GuestRam {
+    /// Allocates it. A memfd leaves nothing behind, however the harness ends.
+    pub fn create() -> Result<Self> {
+        let fd = memfd_create("guest-ram", MFdFlags::MFD_CLOEXEC).context("memfd_create")?;
+        ftruncate(&fd, i64::try_from(SIZE)?).context("ftruncate")?;
+        let length = NonZeroUsize::new(SIZE).context("no RAM")?;
+        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: a new mapping at an address of the kernel's choice.
+        let base = unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, &fd, 0) }
+            .context("mmap")?
+            .cast();
+        // INVARIANT: just mapped; unmapped in `drop` only.
+        Ok(Self { fd, base })
+    }
+
+    /// A path under which QEMU can open it.
+    pub fn path(&self) -> PathBuf {
+        format!("/proc/{}/fd/{}", std::process::id(), self.fd.as_raw_fd()).into()
+    }
+
+    fn word(&self, address: u64) -> *mut u32 {
+        let address = usize::try_from(address).unwrap_or(usize::MAX);
+        assert!(address.is_multiple_of(4) && address < SIZE);
+        // SAFETY: within the mapping by the check above and the type invariant.
+        unsafe { self.base.as_ptr().add(address) }.cast()
+    }
+}
+
+impl Drop for GuestRam {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `create` with this size, and nothing uses it after the drop.
+        if let Err(error) = unsafe { munmap(self.base.cast(), SIZE) } {
+            eprintln!("liveupdate-vm: munmap: {error}");
+        }
+    }
+}
+
+/// Pages scattered over the RAM, seen as one piece.
+#[derive(Clone)]
+pub struct Pages {
+    ram: Arc<GuestRam>,
+    pages: Arc<[u64]>,
+    range: Range<usize>,
+}
+
+impl Pages {
+    /// The pages at these guest-physical addresses, which come from the guest and are checked.
+    pub fn new(ram: Arc<GuestRam>, pages: &[u64]) -> Result<Self> {
+        for &page in pages {
+            let offset = usize::try_from(page)?;
+            ensure!(
+                offset.is_multiple_of(PAGE) && offset < SIZE,
+                "{page:#x} is no page of the guest's RAM"
+            );
+        }
+        Ok(Self {
+            ram,
+            pages: pages.into(),
+            range: 0..pages.len() * PAGE,
+        })
+    }
+
+    /// A part of it.
+    pub fn part(&self, range: Range<usize>) -> Result<Self> {
+        ensure!(
+            range.start <= range.end && range.end <= self.range.len(),
+            "the guest's memory has only {} bytes",
+            self.range.len()
+        );
+        Ok(Self {
+            ram: self.ram.clone(),
+            pages: self.pages.clone(),
+            range: self.range.start + range.start..self.range.start + range.end,
+        })
+    }
+
+    fn word(&self, offset: usize) -> *mut u32 {
+        assert!(offset < self.range.len());
+        let at = self.range.start + offset;
+        self.ram.word(self.pages[at / PAGE] + (at % PAGE) as u64)
+    }
+}
+
+impl DmaMemory for Pages {
+    fn len(&self) -> usize {
+        self.range.len()
+    }
+
+    fn read_u32(&self, offset: usize) -> u32 {
+        // SAFETY: `word` returns a valid, aligned pointer into the mapping, which lives as long as
+        // `ram`; QEMU writes concurrently, hence volatile.
+        unsafe { self.word(offset).read_volatile() }
+    }
+
+    fn write_u32(&self, offset: usize, value: u32) {
+        // SAFETY: as in `read_u32`.
+        unsafe { self.word(offset).write_volatile(value) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scattered_pages_are_one_piece() {
+        let ram = Arc::new(GuestRam::create().unwrap());
+        let pages = Pages::new(ram.clone(), &[0x5000, 0x1000, 0x9000]).unwrap();
+        let part = pages.part(PAGE - 4..PAGE + 8).unwrap();
+        part.write(0, &[1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0]);
+        let at = |address| Pages::new(ram.clone(), &[address]).unwrap();
+        assert_eq!(at(0x5000).read_u32(PAGE - 4), 1);
+        assert_eq!(at(0x1000).read_u32(0), 2);
+        assert_eq!(at(0x1000).read_u32(4), 3);
+        assert_eq!(at(0x9000).read_u32(0), 0);
+    }
+
+    #[test]
+    fn addresses_outside_are_refused() {
+        let ram = Arc::new(GuestRam::create().unwrap());
+        for wrong in [1, SIZE as u64, u64::MAX] {
+            assert!(Pages::new(ram.clone(), &[wrong]).is_err());
+        }
+        let pages = Pages::new(ram, &[0]).unwrap();
+        assert!(pages.part(0..PAGE + 4).is_err());
+    }
+}

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-2.0
+//! When what happened, from the kernel logs of both kernels.
+
+use crate::console::Line;
+use serde::Serialize;
+use std::time::Duration;
+
+/// The old kernel hands over to the new one.
+pub const JUMP: &str = "kexec_core: Starting new kernel";
+/// The new kernel has adopted an IOMMU's tables.
+pub const TAKEOVER: &str = "iommu_liveupdate: took over";
+/// The new kernel has put an immutable domain in front of a device.
+pub const RESTORE: &str = "iommu_liveupdate: restored domain";
+/// First line of a kernel's log.
+const BANNER: &str = "Linux version ";
+
+/// Lines that no kernel should print.
+const COMPLAINTS: [&str; 6] = [
+    "Kernel panic",
+    "BUG: ",
+    "WARNING: ",
+    "Oops: ",
+    "DMAR: DRHD: handling fault status",
+    "DMAR: [DMA ",
+];
+
+/// A line of a kernel's log with the time at which the kernel printed it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LogLine {
+    /// Time since the machine was started.
+    pub time: Duration,
+    /// Text without the kernel's own time.
+    pub text: String,
+}
+
+/// The log of one kernel.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct KernelLog {
+    /// When the kernel's clock was zero.
+    pub start: Duration,
+    /// Its lines.
+    pub lines: Vec<LogLine>,
+}
+
+impl KernelLog {
+    /// When the first line with `pattern` was printed.
+    pub fn first(&self, pattern: &str) -> Option<Duration> {
+        let line = self.lines.iter().find(|line| line.text.contains(pattern))?;
+        Some(line.time)
+    }
+
+    /// When the last line with `pattern` was printed.
+    pub fn last(&self, pattern: &str) -> Option<Duration> {
+        let mut lines = self.lines.iter().rev();
+        Some(lines.find(|line| line.text.contains(pattern))?.time)
+    }
+
+    /// Lines that no kernel should print.
+    pub fn complaints(&self) -> impl Iterator<Item = &str> {
+        self.lines
+            .iter()
+            .map(|line| &*line.text)
+            .filter(|text| COMPLAINTS.iter().any(|word| text.contains(word)))
+    }
+}
+
+/// Splits `[    1.234567] text` into the time and the text.
+fn split_time(text: &str) -> Option<(Duration, &str)> {
+    let (time, text) = text.strip_prefix('[')?.split_once("] ")?;
+    let seconds: f64 = time.trim().parse().ok()?;
+    Some((Duration::try_from_secs_f64(seconds).ok()?, text))
+}
+
+/// Tells the kernels apart and converts their times.
+///
+/// A kernel stamps its lines with its own clock, but they arrive late: all at once when the
+/// console is set up, or behind a queue. No line arrives before it was printed, so the line that
+/// was fastest tells best when the kernel's clock was zero.
+pub fn split_kernels(lines: &[Line]) -> Vec<KernelLog> {
+    let is_banner =
+        |line: &Line| split_time(&line.text).is_some_and(|(_, text)| text.starts_with(BANNER));
+    let starts: Vec<usize> = (0..lines.len())
+        .filter(|&index| is_banner(&lines[index]))
+        .chain([lines.len()])
+        .collect();
+    starts
+        .windows(2)
+        .filter_map(|range| kernel_log(&lines[range[0]..range[1]]))
+        .collect()
+}
+
+fn kernel_log(lines: &[Line]) -> Option<KernelLog> {
+    let stamped = || {
+        lines
+            .iter()
+            .filter_map(|line| split_time(&line.text).map(|(time, text)| (line, time, text)))
+    };
+    let start = stamped()
+        .map(|(line, time, _)| line.time.saturating_sub(time))
+        .min()?;
+    let lines = stamped()
+        .map(|(_, time, text)| LogLine {
+            time: start + time,
+            text: text.into(),
+        })
+        .collect();
+    Some(KernelLog { start, lines })
+}
+
+/// Something with a beginning and an end.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Phase {
+    /// What happened.
+    pub name: &'static str,
+    /// For a reader who does not know the subject.
+    pub meaning: &'static str,
+    /// Milliseconds since the kexec was asked for.
+    pub start_ms: f64,
+    /// Duration in milliseconds.
+    pub duration_ms: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(ms: u64, text: &str) -> Line {
+        Line {
+            time: Duration::from_millis(ms),
+            text: text.into(),
+        }
+    }
+
+    #[test]
+    fn two_kernels_with_clocks_of_their_own() {
+        let kernels = split_kernels(&[
+            line(900, "SeaBIOS"),
+            line(1500, "[    0.000000] Linux version 7.3.4 (first)"),
+            line(1600, "[    0.500000] late line"),
+            line(3010, "[    2.000000] kexec_core: Starting new kernel"),
+            line(4000, "[    0.000000] Linux version 7.3.4 (second)"),
+            line(4000, "[    0.300000] iommu_liveupdate: took over dmar0"),
+            line(4020, "[    0.900000] prompt line"),
+        ]);
+        assert_eq!(kernels.len(), 2);
+        assert_eq!(kernels[0].start, Duration::from_millis(1010));
+        assert_eq!(kernels[0].first(JUMP), Some(Duration::from_millis(3010)));
+        assert_eq!(kernels[1].start, Duration::from_millis(3120));
+        assert_eq!(
+            kernels[1].first(TAKEOVER),
+            Some(Duration::from_millis(3420))
+        );
+        assert_eq!(kernels[1].first(JUMP), None);
+    }
+
+    #[test]
+    fn complaints_are_found() {
+        let log = |text| split_kernels(&[line(0, "[    0.000000] Linux version"), line(1, text)]);
+        let bad = "[    1.000000] DMAR: [DMA Write NO_PASID] Request device [00:07.0]";
+        assert_eq!(log(bad)[0].complaints().count(), 1);
+        let good = "[    1.000000] DMAR: Intel(R) Virtualization Technology for Directed I/O";
+        assert_eq!(log(good)[0].complaints().count(), 0);
+    }
+
+    #[test]
+    fn lines_without_a_time_are_left_out() {
+        assert!(split_kernels(&[line(0, "Linux version 7.3.4")]).is_empty());
+    }
+}
