@@ -77,6 +77,7 @@ struct iommu_domain *iommu_liveupdate_restore_domain(struct device *dev,
 						     bool singular);
 void iommu_liveupdate_discard_device(struct device *dev);
 void iommu_liveupdate_put_domain(struct iommu_domain *domain);
+void iommu_liveupdate_stop_devices(void);
 #else
 static inline struct iommu_domain *
 iommu_liveupdate_restore_domain(struct device *dev, bool singular)
@@ -89,6 +90,10 @@ static inline void iommu_liveupdate_discard_device(struct device *dev)
 }
 
 static inline void iommu_liveupdate_put_domain(struct iommu_domain *domain)
+{
+}
+
+static inline void iommu_liveupdate_stop_devices(void)
 {
 }
 #endif

@@ -91,11 +91,13 @@ struct iommufd_hwpt_paging;
  * @last_iova: Last IOVA.
  * @file: The file whose pages are mapped, NULL for memory of a process and for
  *        a DMABUF. Valid as long as the IOAS is frozen.
+ * @seals: F_SEAL_* of the file, negative if it cannot have any.
  */
 struct iommufd_liveupdate_area {
 	u64 iova;
 	u64 last_iova;
 	struct file *file;
+	int seals;
 };
 
 /**

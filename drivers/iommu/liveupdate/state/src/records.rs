@@ -43,6 +43,16 @@ pub struct Unit<'a> {
     pub context_tables: ContextTables<'a>,
 }
 
+impl Unit<'_> {
+    /// The same unit with another list of context tables.
+    pub fn with_context_tables<'b>(&self, context_tables: ContextTables<'b>) -> Unit<'b> {
+        Unit {
+            context_tables,
+            ..*self
+        }
+    }
+}
+
 /// One set of page tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Domain {
@@ -83,6 +93,16 @@ pub struct Device<'a> {
     pub domain_id: u16,
     /// The iommufd that owns the device.
     pub owner: u64,
+}
+
+impl Device<'_> {
+    /// The same device with another list of requester ids.
+    pub fn with_requester_ids<'b>(&self, requester_ids: RequesterIds<'b>) -> Device<'b> {
+        Device {
+            requester_ids,
+            ..*self
+        }
+    }
 }
 
 /// Where a list of numbers lies: in memory of the writer, or as cells in a blob.

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What C calls.
+//!
+//! C headers: `drivers/iommu/liveupdate/hooks.h`,
+//! [`include/linux/iommu-liveupdate.h`](srctree/include/linux/iommu-liveupdate.h)
+
+use crate::{
+    debugfs,
+    hooks::{
+        self,
+        Device,
+        Domain,
+        IntelIommu, //
+    },
+    restore,
+    scrub,
+    sealed,
+    takeover::{
+        self,
+        Takeover, //
+    }, //
+};
+use core::{
+    ptr::{
+        self,
+        NonNull, //
+    },
+    slice, //
+};
+use kernel::{
+    bindings,
+    device,
+    ffi::c_void,
+    prelude::*,
+    seq_file::SeqFile, //
+};
+use liveupdate_state::ContextTables;
+
+/// Takes a reference to a device from C.
+///
+/// # Safety
+///
+/// `dev` must be valid.
+unsafe fn device(dev: *mut bindings::device) -> Device {
+    // SAFETY: By the safety requirement.
+    unsafe { device::Device::get_device(dev) }
+}
+
+/// Decides about a unit that is translating at boot.
+///
+/// # Safety
+///
+/// `unit` and `iommu` must be valid for the duration of the call.
+#[export]
+pub unsafe extern "C" fn iommu_liveupdate_takeover(
+    unit: *const bindings::iommu_liveupdate_unit,
+    iommu: *mut bindings::intel_iommu,
+) -> bindings::iommu_liveupdate_takeover {
+    let Some(iommu) = NonNull::new(iommu) else {
+        return bindings::iommu_liveupdate_takeover_IOMMU_LIVEUPDATE_TAKEOVER_NONE;
+    };
+    // SAFETY: By the safety requirement.
+    let (unit, iommu) = unsafe { (hooks::Unit::new(*unit), IntelIommu::from_raw(iommu)) };
+
+    match takeover::take_over(&unit, &iommu) {
+        Takeover::None => bindings::iommu_liveupdate_takeover_IOMMU_LIVEUPDATE_TAKEOVER_NONE,
+        Takeover::Adopt => bindings::iommu_liveupdate_takeover_IOMMU_LIVEUPDATE_TAKEOVER_ADOPT,
+        Takeover::Block => bindings::iommu_liveupdate_takeover_IOMMU_LIVEUPDATE_TAKEOVER_BLOCK,
+    }
+}
+
+/// Clears what the next kernel must not find in the tables of a unit, and returns whether the unit
+/// goes on translating.
+///
+/// # Safety
+///
+/// `unit` must be valid, and the kernel must be shutting down with one CPU left.
+#[export]
+pub unsafe extern "C" fn iommu_liveupdate_scrub(
+    unit: *const bindings::iommu_liveupdate_unit,
+) -> bool {
+    // SAFETY: By the safety requirement.
+    let (unit, state) = unsafe { (hooks::Unit::new(*unit), sealed::get()) };
+
+    state.is_some_and(|state| scrub::scrub(state, &unit.record(ContextTables::new(&[]))))
+}
+
+/// Makes sure that no device is doing DMA, because translation is about to be switched off.
+///
+/// # Safety
+///
+/// None; C has no notion of it.
+#[export]
+pub unsafe extern "C" fn iommu_liveupdate_stop_devices() {
+    takeover::stop_devices();
+}
+
+/// Returns the domain that the device goes on with, or NULL.
+///
+/// # Safety
+///
+/// `dev` must be valid and have been probed by the IOMMU core.
+#[export]
+pub unsafe extern "C" fn iommu_liveupdate_restore_domain(
+    dev: *mut bindings::device,
+    singular: bool,
+) -> *mut bindings::iommu_domain {
+    // SAFETY: By the safety requirement.
+    let device = unsafe { device(dev) };
+
+    restore::restore(&device, singular).map_or(ptr::null_mut(), Domain::as_ptr)
+}
+
+/// Ends the translation that the previous kernel left for the device.
+///
+/// # Safety
+///
+/// `dev` must be valid and have been probed by the IOMMU core.
+#[export]
+pub unsafe extern "C" fn iommu_liveupdate_discard_device(dev: *mut bindings::device) {
+    // SAFETY: By the safety requirement.
+    restore::discard(&unsafe { device(dev) });
+}
+
+/// Gives up a domain from [`iommu_liveupdate_restore_domain`].
+///
+/// # Safety
+///
+/// The caller must have detached the domain.
+#[export]
+pub unsafe extern "C" fn iommu_liveupdate_put_domain(domain: *mut bindings::iommu_domain) {
+    if let Some(domain) = NonNull::new(domain) {
+        // SAFETY: The caller holds one of the uses that keep the domain alive.
+        restore::put(unsafe { Domain::from_raw(domain) });
+    }
+}
+
+/// Whether attaching the restored domain to the device changes nothing.
+///
+/// # Safety
+///
+/// Both must be valid.
+#[export]
+pub unsafe extern "C" fn iommu_liveupdate_may_attach(
+    domain: *mut bindings::iommu_domain,
+    dev: *mut bindings::device,
+) -> bool {
+    NonNull::new(domain).is_some_and(|domain| {
+        // SAFETY: By the safety requirement.
+        let (domain, device) = unsafe { (Domain::from_raw(domain), device(dev)) };
+
+        restore::may_attach(domain, &device)
+    })
+}
+
+/// Prints the state of one direction as a table.
+///
+/// # Safety
+///
+/// `m` must be the file that is being shown.
+#[export]
+pub unsafe extern "C" fn iommu_liveupdate_show(
+    m: *mut bindings::seq_file,
+    direction: bindings::iommu_liveupdate_direction,
+) {
+    // SAFETY: By the safety requirement.
+    let m = unsafe { SeqFile::from_raw(m) };
+
+    debugfs::with_state(is_incoming(direction), |state| debugfs::show(m, state));
+}
+
+/// Copies the state of one direction, and returns its size in bytes.
+///
+/// # Safety
+///
+/// `buf` must have `size` bytes that are initialised and can be written to.
+#[export]
+pub unsafe extern "C" fn iommu_liveupdate_copy_state(
+    buf: *mut c_void,
+    size: usize,
+    direction: bindings::iommu_liveupdate_direction,
+) -> usize {
+    // SAFETY: By the safety requirement.
+    let buf = unsafe { slice::from_raw_parts_mut(buf.cast::<u8>(), size) };
+    let mut copied = 0;
+
+    debugfs::with_state(is_incoming(direction), |state| {
+        for (to, from) in buf.iter_mut().zip(state) {
+            *to = *from;
+        }
+        copied = state.len().min(size);
+    });
+    copied
+}
+
+fn is_incoming(direction: bindings::iommu_liveupdate_direction) -> bool {
+    direction == bindings::iommu_liveupdate_direction_IOMMU_LIVEUPDATE_INCOMING
+}

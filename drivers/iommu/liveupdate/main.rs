@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Keeps the DMA of passed-through devices running while the kernel is replaced by kexec.
+//!
+//! | step | in | what happens |
+//! |---|---|---|
+//! | preserve | `iommufd.rs`, `outgoing.rs` | page tables and attachments are frozen and recorded |
+//! | freeze | `sealed.rs` | the record becomes what the kernel obeys when it ends |
+//! | shutdown | `scrub.rs` | entries that were not preserved are cleared |
+//! | takeover | `takeover.rs` | the new kernel adopts the tables of a unit, or blocks it |
+//! | restore | `restore.rs` | a device gets back the domain that it is using |
+//!
+//! The record, and what is decided from it without a kernel, is in the crate `liveupdate_state`.
+
+mod debugfs;
+mod exports;
+mod flb;
+mod hooks;
+mod incoming;
+mod iommufd;
+mod iommufd_hooks;
+mod outgoing;
+mod restore;
+mod scrub;
+mod sealed;
+#[cfg(CONFIG_IOMMU_LIVEUPDATE_KUNIT_TEST)]
+mod serde_fdt_kunit;
+mod takeover;
+
+use kernel::prelude::*;
+
+module! {
+    type: IommuLiveupdate,
+    name: "iommu_liveupdate",
+    authors: ["The iommu-liveupdate authors"],
+    description: "Live update of IOMMUs",
+    license: "GPL",
+}
+
+struct IommuLiveupdate {
+    _iommufd: Option<iommufd::Handler>,
+}
+
+impl kernel::Module for IommuLiveupdate {
+    fn init(_module: &'static ThisModule) -> Result<Self> {
+        Ok(Self {
+            _iommufd: iommufd::register()?,
+        })
+    }
+}

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The state that this kernel obeys when it ends.
+//!
+//! At shutdown no lock can be taken: its holder may have been stopped. So the state is published
+//! when it is frozen, and from then on it is only read, in the very form in which the next kernel
+//! reads it.
+
+use crate::outgoing::STATE_SIZE;
+use core::slice;
+use kernel::{
+    bindings,
+    sync::atomic::{
+        Acquire,
+        Atomic,
+        Release, //
+    }, //
+};
+
+/// Physical address of the state, 0 for none.
+static SEALED: Atomic<u64> = Atomic::new(0);
+
+/// Publishes the state at the physical address `phys`.
+pub(crate) fn publish(phys: u64) {
+    SEALED.store(phys, Release);
+}
+
+/// Takes back what was published.
+pub(crate) fn withdraw() {
+    SEALED.store(0, Release);
+}
+
+/// Returns the published state, [`None`] if nothing was.
+///
+/// # Safety
+///
+/// The caller must be the shutdown of this kernel: LUO lets nothing be unpreserved from then on.
+pub(crate) unsafe fn get() -> Option<&'static [u8]> {
+    let phys = SEALED.load(Acquire);
+
+    if phys == 0 {
+        return None;
+    }
+    // SAFETY: The state is in memory that this kernel allocated and keeps by the safety
+    // requirement; nobody writes to it once it is frozen.
+    Some(unsafe { slice::from_raw_parts(bindings::phys_to_virt(phys).cast(), STATE_SIZE) })
+}
