@@ -11,10 +11,10 @@ overlay_files() {
 	for dir in "${OVERLAY_DIRS[@]}"; do
 		[ -d "$TOP/$dir" ] || continue
 		(cd "$TOP" && find "$dir" \
-			\( -name tests -o -name fuzz -o -name target \
-			   -o -name proptest-regressions \) -prune -o \
+			\( -path '*/liveupdate/*/tests' -o -path '*/liveupdate/*/fuzz' \
+			   -o -path '*/liveupdate/*/target' \) -prune -o \
 			-type f ! -name 'Cargo.*' ! -name '.gitignore' \
-			-printf '%p\t%p\n')
+			! -name '*.proptest-regressions' -printf '%p\t%p\n')
 	done
 	printf 'Kconfig\t%s\n' "$OVERLAY_KCONFIG"
 }

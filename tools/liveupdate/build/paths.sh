@@ -13,14 +13,7 @@ export CARGO_TARGET_DIR
 
 # Directories of the checkout whose files land at the same place in a kernel
 # tree, and where the top-level Kconfig lands.
-OVERLAY_DIRS=(
-	Documentation
-	drivers/iommu/liveupdate
-	include
-	rust/helpers
-	rust/kernel
-	tools/testing/selftests/iommu_liveupdate
-)
+OVERLAY_DIRS=(Documentation drivers include rust tools/testing)
 OVERLAY_KCONFIG=drivers/iommu/liveupdate/Kconfig
 
 # The kernel series the patches are for.

@@ -52,7 +52,8 @@ watch_step() {
 
 # explain_log LOG: the lines of a log that most likely name the cause.
 explain_log() {
-	grep -m 8 -E '(^|[^a-z_])(error|fatal|E:|undefined reference|\*\*\*)' -- "$1" ||
+	grep -E '(^|[^a-z_])(error|fatal|E:|undefined reference|FAIL|\*\*\*)' -- "$1" |
+		grep -vE '\*\*\* (\[.*Error|Waiting for)' | grep -m 8 . ||
 		tail -n 8 -- "$1"
 }
 

@@ -65,8 +65,8 @@ unpack() {
 fetch_source() {
 	local version deb tree
 
-	PRISTINE=$(compgen -G "$CACHE/linux-$SERIES.*/pristine" | sort -V | tail -n 1) &&
-		[ -n "$PRISTINE" ] && return
+	PRISTINE=$(compgen -G "$CACHE/linux-$SERIES.*/pristine" |
+		grep -E '/linux-[0-9.]+/pristine$' | sort -V | tail -n 1) && return
 
 	APT=$CACHE/apt
 	write_sources_list
@@ -91,23 +91,28 @@ fetch_source() {
 	rm -rf "$APT"
 }
 
-# A copy of the user's tree, without history and build products.
+# A copy of the user's tree without history and build products, made anew when
+# anything in the tree has changed.
 copy_user_source() {
-	local tree
-	local key
+	local dir key fingerprint tree=$CACHE/unpack
 
-	key=$(printf '%s' "$(realpath "$1")" | sha256sum | cut -c 1-8)
-	PRISTINE=$CACHE/linux-$(kernel_version "$1")-$key/pristine
-	[ ! -d "$PRISTINE" ] || return 0
-	tree=$CACHE/unpack
-	rm -rf "$tree"
-	mkdir -p "$tree"
+	[ ! -d "$1/.iommu-liveupdate" ] ||
+		die "KSRC=$1 already carries the overlay, build it there or give an unpatched tree"
+	key=$(realpath "$1" | sha256sum | cut -c 1-8)
+	dir=$CACHE/linux-$(kernel_version "$1")-$key
+	PRISTINE=$dir/pristine
+	fingerprint=$(find "$1" -name .git -prune -o -type f ! -name '*.o' ! -name '.*' \
+		-printf '%P %s %T@\n' | sort | sha256sum)
+	[ "$(cat "$dir/fingerprint" 2>/dev/null)" != "$fingerprint" ] || return 0
+
+	rm -rf "$tree" "$dir"
+	mkdir -p "$tree" "$dir"
 	step "Copying $1" "$LOGS/source-copy.log" bash -c \
 		'set -o pipefail
 		 tar -C "$1" --exclude-vcs --exclude="*.o" --exclude="*.a" -c . |
 			tar -C "$2" -x && make -C "$2" -s mrproper' - "$1" "$tree"
-	mkdir -p "$(dirname "$PRISTINE")"
 	mv "$tree" "$PRISTINE"
+	printf '%s\n' "$fingerprint" >"$dir/fingerprint"
 }
 
 # source_tree: sets PRISTINE, from KSRC if that is given.

@@ -8,8 +8,8 @@ check_rustfmt() {
 
 	mapfile -t kernel < <(cd "$TOP" && find drivers rust -name '*.rs' -not -path '*/target/*')
 	mapfile -t host < <(cd "$WORKSPACE" && find . -name '*.rs' -not -path '*/target/*')
-	check "rustfmt: kernel" env -C "$TOP" /usr/bin/rustfmt --check \
+	check "rustfmt: kernel" env -C "$TOP" /usr/bin/rustfmt --check --color never \
 		--config-path "$PRISTINE/.rustfmt.toml" "${kernel[@]}"
-	check "rustfmt: tools" env -C "$WORKSPACE" /usr/bin/rustfmt --check \
+	check "rustfmt: tools" env -C "$WORKSPACE" /usr/bin/rustfmt --check --color never \
 		--edition 2024 "${host[@]}"
 }

@@ -12,5 +12,5 @@ check_sparse() {
 
 	while read -r object; do
 		check "sparse: ${object%.o}.c" only_ours sparse_object "$object"
-	done < <(cd "$TOP" && find drivers/iommu/liveupdate -name '*.c' | sed 's/c$/o/' | sort)
+	done < <(overlay_files | cut -f 2 | sed -n 's,^\(drivers/.*\)c$,\1o,p' | sort)
 }
