@@ -10,6 +10,7 @@
 
 #include <linux/iommu.h>
 #include <linux/iommu-liveupdate.h>
+#include <linux/iommufd.h>
 #include <linux/kho/abi/iommu.h>
 #include <linux/types.h>
 
