@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Preserving an iommufd.
+//!
+//! What is preserved are the HWPTs that userspace marked, as page tables, and which devices are
+//! attached to them. IOASes, mappings and everything else in an iommufd are not: userspace makes
+//! them anew.
+
+pub(crate) mod policy;
+
+use crate::{
+    flb::FLB,
+    iommufd_hooks::{
+        self,
+        Area,
+        AttachedDevice,
+        FixedMarks,
+        FrozenHwpt, //
+    },
+    outgoing::{
+        self,
+        HwptRequest, //
+    }, //
+};
+use kernel::{
+    fs::File,
+    kho::PreservedBytes,
+    liveupdate::{
+        self,
+        FileHandler,
+        PreservedState,
+        Retrieved,
+        Session, //
+    },
+    prelude::*,
+    sync::aref::ARef, //
+};
+use liveupdate_state::iommufd::{
+    self as state,
+    Hwpt as HwptRecord, //
+};
+use policy::{
+    check_device,
+    check_mapping,
+    MappedFile,
+    Refusal, //
+};
+
+/// The handler as LUO knows it.
+static HANDLER: liveupdate::Handler<Iommufd> = liveupdate::Handler::new();
+
+/// The registered handler. Dropping it unregisters the handler.
+pub(crate) type Handler = liveupdate::Registration<Iommufd>;
+
+/// Registers the handler of iommufds and what all of them depend on, unless live update is
+/// disabled.
+///
+/// # Errors
+///
+/// `EEXIST` if there is another handler or FLB with the same name, `ENOMEM`.
+pub(crate) fn register() -> Result<Option<Handler>> {
+    if !liveupdate::is_enabled() {
+        return Ok(None);
+    }
+
+    let handler = HANDLER.register()?;
+    handler.register_flb(&FLB)?;
+    Ok(Some(handler))
+}
+
+/// More than the state of an iommufd without a HWPT takes, in bytes.
+const STATE_SIZE_BASE: usize = 512;
+
+/// More than one HWPT adds to it: a node with a name of 21 characters, a 64-bit and a 32-bit
+/// property, 68 bytes.
+const STATE_SIZE_HWPT: usize = 96;
+
+/// Implements [`FileHandler`].
+pub(crate) struct Iommufd;
+
+/// A preserved iommufd in the kernel that ends.
+///
+/// The fields are dropped in this order, which undoes the steps of preserving it last to first.
+pub(crate) struct PreservedIommufd {
+    _record: outgoing::PreservedIommufd,
+    _state: PreservedBytes,
+    hwpts: KVec<FrozenHwpt>,
+    _marks: FixedMarks,
+}
+
+#[vtable]
+impl FileHandler for Iommufd {
+    const COMPATIBLE: &'static CStr = c"iommufd-v1";
+
+    type Preserved = KBox<PreservedIommufd>;
+
+    fn can_preserve(file: &File) -> bool {
+        iommufd_hooks::is_iommufd(file)
+    }
+
+    fn preserve(file: &File, session: Session<'_>) -> Result<PreservedState<Self::Preserved>> {
+        let marks = FixedMarks::new(file)?;
+        let hwpts = freeze_marked(&marks)?;
+        let mut requests = KVec::new();
+
+        for hwpt in &hwpts {
+            for area in hwpt.areas() {
+                check_area(hwpt, &area, session)?;
+            }
+        }
+        for hwpt in &hwpts {
+            if hwpt.devices().next().is_none() {
+                return Err(refuse_hwpt(hwpt.id(), Refusal::NoDevice));
+            }
+        }
+        for hwpt in &hwpts {
+            requests.push(request(hwpt)?, GFP_KERNEL)?;
+        }
+
+        let record = outgoing::preserve(&requests)?;
+        let state = write_state(&record, hwpts.len())?;
+
+        Ok(PreservedState {
+            data: state.phys(),
+            private: KBox::new(
+                PreservedIommufd {
+                    _record: record,
+                    _state: state,
+                    hwpts,
+                    _marks: marks,
+                },
+                GFP_KERNEL,
+            )?,
+        })
+    }
+
+    fn unpreserve(_file: &File, _data: u64, _preserved: Self::Preserved) {}
+
+    fn freeze(_file: &File, _data: &mut u64, preserved: &PreservedIommufd) -> Result {
+        for hwpt in &preserved.hwpts {
+            if hwpt.is_broken() {
+                return Err(refuse_hwpt(hwpt.id(), Refusal::DeviceDetached));
+            }
+        }
+        outgoing::seal()
+    }
+
+    fn unfreeze(_file: &File, _data: u64, _preserved: &PreservedIommufd) {
+        outgoing::unseal();
+    }
+
+    fn retrieve(_data: u64) -> Result<ARef<File>> {
+        pr_warn!("iommufd: retrieving one is not supported\n");
+        Err(EOPNOTSUPP)
+    }
+
+    fn can_finish(_retrieved: Retrieved<'_>, data: u64) -> bool {
+        // Without the state of the IOMMUs, no domain was restored.
+        let Ok(incoming) = FLB.incoming() else {
+            return true;
+        };
+        let incoming = incoming.get();
+
+        match owner(data) {
+            Ok(owner) => !incoming.has_domains_of(owner),
+            // Which domains belong to it is not known.
+            Err(_) => incoming.progress.lock().domains.is_empty(),
+        }
+    }
+
+    fn finish(_retrieved: Retrieved<'_>, data: u64) {
+        if let Err(e) = iommufd_hooks::free_state(data) {
+            pr_warn!("iommufd: no state to free at {:#x} ({:?})\n", data, e);
+        }
+    }
+}
+
+/// Freezes all marked HWPTs.
+fn freeze_marked(marks: &FixedMarks) -> Result<KVec<FrozenHwpt>> {
+    let mut hwpts = KVec::new();
+
+    for hwpt in marks.hwpts() {
+        let id = hwpt.id();
+        let hwpt = hwpt.freeze().map_err(|refusal| refuse_hwpt(id, refusal))?;
+
+        hwpts.push(hwpt, GFP_KERNEL)?;
+    }
+    if hwpts.is_empty() {
+        pr_warn!("iommufd: {}\n", Refusal::NothingMarked);
+        return Err(Refusal::NothingMarked.errno());
+    }
+    Ok(hwpts)
+}
+
+/// Checks the devices of a HWPT and describes it.
+fn request(hwpt: &FrozenHwpt) -> Result<HwptRequest> {
+    let mut devices = KVec::new();
+
+    for AttachedDevice { device, facts } in hwpt.devices() {
+        check_device(facts).map_err(|refusal| {
+            dev_warn!(
+                device,
+                "attached to HWPT {}, which cannot be preserved: {}\n",
+                hwpt.id(),
+                refusal
+            );
+            refusal.errno()
+        })?;
+        devices.push(device, GFP_KERNEL)?;
+    }
+
+    Ok(HwptRequest {
+        token: hwpt.token(),
+        domain: hwpt.domain(),
+        devices,
+    })
+}
+
+/// Checks one mapping.
+fn check_area(hwpt: &FrozenHwpt, area: &Area<'_>, session: Session<'_>) -> Result {
+    let refuse = |iova: u64, refusal: Refusal| {
+        pr_warn!(
+            "iommufd: HWPT {} cannot be preserved: mapping at IOVA {:#x}: {}\n",
+            hwpt.id(),
+            iova,
+            refusal
+        );
+        refusal.errno()
+    };
+    let file = area.file.map(|file| MappedFile {
+        is_preserved: session.preserves(file),
+        is_sealed: area.is_sealed(),
+    });
+
+    check_mapping(file).map_err(|refusal| refuse(area.iova, refusal))?;
+    hwpt.check_area(area)
+        .map_err(|iova| refuse(iova, Refusal::PageNotInFile))
+}
+
+/// Says why a HWPT is refused, and returns the error for userspace.
+fn refuse_hwpt(id: u32, refusal: Refusal) -> Error {
+    pr_warn!("iommufd: HWPT {} cannot be preserved: {}\n", id, refusal);
+    refusal.errno()
+}
+
+/// Writes the state of an iommufd with `count` HWPTs.
+fn write_state(record: &outgoing::PreservedIommufd, count: usize) -> Result<PreservedBytes> {
+    let size = count
+        .checked_mul(STATE_SIZE_HWPT)
+        .and_then(|size| size.checked_add(STATE_SIZE_BASE))
+        .ok_or(E2BIG)?;
+    let mut bytes = PreservedBytes::new(size)?;
+    let hwpts = record
+        .domains()
+        .map(|(token, domain)| HwptRecord { token, domain });
+
+    state::encode(&mut bytes, record.owner(), hwpts).map_err(|e| {
+        pr_warn!(
+            "iommufd: its state cannot be written: {}\n",
+            format_args!("{e}")
+        );
+        ENOSPC
+    })?;
+    Ok(bytes)
+}
+
+/// Reads the owner from the state of an iommufd of the previous kernel.
+fn owner(data: u64) -> Result<u64> {
+    let bytes = iommufd_hooks::state(data)?;
+
+    state::IommufdState::parse(&bytes)
+        .map(|state| state.owner())
+        .map_err(|e| {
+            pr_warn!(
+                "iommufd: the state at {:#x} is damaged: {}\n",
+                data,
+                format_args!("{e}")
+            );
+            EBADMSG
+        })
+}
