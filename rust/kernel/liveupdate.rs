@@ -4,7 +4,8 @@
 //!
 //! A [`FileHandler`] preserves one type of file. Userspace puts files into a session before the
 //! kexec and takes them out of it afterwards. An [`Flb`] ("file-lifecycle-bound" object) is global
-//! state that several files need: it is preserved with the first of them and finished with the last.
+//! state that several files need: it is preserved with the first of them and finished with the
+//! last.
 //!
 //! Both are defined as statics, [`Handler`] and [`FlbDef`]. What crosses the kexec is one [`u64`]
 //! for each file and each FLB, usually the physical address of memory from [`kho`](crate::kho).
@@ -60,6 +61,24 @@ pub struct PreservedState<P> {
     pub private: P,
 }
 
+/// The session to which a file is being added.
+#[derive(Clone, Copy)]
+pub struct Session<'a> {
+    args: &'a bindings::liveupdate_file_op_args,
+}
+
+impl Session<'_> {
+    /// Tells whether `file` was added to this session before.
+    ///
+    /// If so, it stays preserved at least as long as the file that is being added. Files are
+    /// compared as LUO does: a memfd is the same whichever file it was opened as.
+    pub fn preserves(self, file: &File) -> bool {
+        // SAFETY: LUO passed these arguments to `preserve`, which has not returned yet. The file is
+        // valid.
+        unsafe { bindings::liveupdate_session_preserves_file(self.args, file.as_ptr()) }
+    }
+}
+
 /// What has become of a file in the kernel that is to retrieve it.
 pub enum Retrieved<'a> {
     /// Nobody has tried to retrieve it.
@@ -79,8 +98,8 @@ impl<'a> Retrieved<'a> {
     unsafe fn from_args(args: &'a bindings::liveupdate_file_op_args) -> Self {
         match args.retrieve_status {
             0 => Self::NotAttempted,
-            // SAFETY: LUO holds a reference to a file that was retrieved. The file is not subject to
-            // `fdget_pos()` without lock: that needs the only reference.
+            // SAFETY: LUO holds a reference to a file that was retrieved. The file is not subject
+            // to `fdget_pos()` without lock: that needs the only reference.
             1.. => Self::Ok(unsafe { File::from_raw_file(args.file) }),
             err => Self::Failed(Error::from_errno(err)),
         }
@@ -118,8 +137,8 @@ pub trait FileHandler: Sized + 'static {
 
     /// Saves the state of `file`, which from now on must not change in a way that invalidates it.
     ///
-    /// An error is returned to userspace.
-    fn preserve(file: &File) -> Result<PreservedState<Self::Preserved>>;
+    /// A file that depends on others can ask `session` for them. An error is returned to userspace.
+    fn preserve(file: &File, session: Session<'_>) -> Result<PreservedState<Self::Preserved>>;
 
     /// Undoes [`preserve`](Self::preserve).
     ///
@@ -149,8 +168,9 @@ pub trait FileHandler: Sized + 'static {
 
     /// Creates the file from the saved state in the new kernel.
     ///
-    /// Called at most once for each file, whether or not it succeeds. An error is returned to
-    /// userspace, now and for every later attempt.
+    /// It has to be a new file that LUO does not know yet. Called at most once for each file,
+    /// whether or not it succeeds. An error is returned to userspace, now and for every later
+    /// attempt.
     fn retrieve(data: u64) -> Result<ARef<File>>;
 
     /// Tells whether the session of the file may be finished.
@@ -202,8 +222,8 @@ pub trait Flb: Sized + 'static {
     /// Restores the state in the new kernel.
     ///
     /// Called the first time that the state is asked for, at most once whether or not it succeeds.
-    /// `data` comes from the previous kernel and so does everything that it leads to: an error in it
-    /// must be reported and must not be relied upon.
+    /// `data` comes from the previous kernel and so does everything that it leads to: an error in
+    /// it must be reported and must not be relied upon.
     fn retrieve(data: u64) -> Result<Self::Incoming>;
 
     /// Frees the state in the new kernel.
@@ -244,7 +264,8 @@ const fn compatible<const N: usize>(name: &CStr) -> [c_char; N] {
 ///         FileHandler,
 ///         Handler,
 ///         PreservedState,
-///         Retrieved, //
+///         Retrieved,
+///         Session, //
 ///     },
 ///     sync::aref::ARef, //
 /// };
@@ -261,7 +282,10 @@ const fn compatible<const N: usize>(name: &CStr) -> [c_char; N] {
 ///         false
 ///     }
 ///
-///     fn preserve(_file: &File) -> Result<PreservedState<Self::Preserved>> {
+///     fn preserve(
+///         _file: &File,
+///         _session: Session<'_>, //
+///     ) -> Result<PreservedState<Self::Preserved>> {
 ///         Ok(PreservedState {
 ///             data: 0,
 ///             private: KBox::new(0, GFP_KERNEL)?,
@@ -323,8 +347,8 @@ impl<T: FileHandler> Handler<T> {
     ///
     /// # Errors
     ///
-    /// `EOPNOTSUPP` if live update is disabled, `EEXIST` if a handler with the same name, for example
-    /// this one, is registered.
+    /// `EOPNOTSUPP` if live update is disabled, `EEXIST` if a handler with the same name, for
+    /// example this one, is registered.
     pub fn register(&'static self) -> Result<Registration<T>> {
         // SAFETY: The C object is initialised by the invariants and static. If it is registered
         // already, LUO finds its name and leaves it alone.
@@ -483,13 +507,14 @@ impl<T: Flb> FlbDef<T> {
     ///
     /// # Errors
     ///
-    /// `ENODATA` if the previous kernel left nothing at all or the state is finished, `ENOENT` if it
-    /// did not preserve this FLB, `EOPNOTSUPP` if live update is disabled, otherwise what
+    /// `ENODATA` if the previous kernel left nothing at all or the state is finished, `ENOENT` if
+    /// it did not preserve this FLB, `EOPNOTSUPP` if live update is disabled, otherwise what
     /// [`Flb::retrieve`] returned.
     pub fn incoming(&'static self) -> Result<IncomingGuard<T>> {
         let mut obj = ptr::null_mut();
 
-        // SAFETY: The FLB is initialised by the invariants and static; `obj` is a valid out pointer.
+        // SAFETY: The FLB is initialised by the invariants and static; `obj` is a valid out
+        // pointer.
         to_result(unsafe {
             bindings::liveupdate_flb_get_incoming(self.inner.get(), &raw mut obj)
         })?;
@@ -505,11 +530,13 @@ impl<T: Flb> FlbDef<T> {
     ///
     /// # Errors
     ///
-    /// `ENOENT` if no file is preserved that needs this FLB, `EOPNOTSUPP` if live update is disabled.
+    /// `ENOENT` if no file is preserved that needs this FLB, `EOPNOTSUPP` if live update is
+    /// disabled.
     pub fn outgoing(&'static self) -> Result<OutgoingGuard<T>> {
         let mut obj = ptr::null_mut();
 
-        // SAFETY: The FLB is initialised by the invariants and static; `obj` is a valid out pointer.
+        // SAFETY: The FLB is initialised by the invariants and static; `obj` is a valid out
+        // pointer.
         to_result(unsafe {
             bindings::liveupdate_flb_get_outgoing(self.inner.get(), &raw mut obj)
         })?;
@@ -562,8 +589,8 @@ impl<T: Flb> Drop for IncomingGuard<T> {
 /// It counts as if it were one more file: if it is the last, dropping it calls [`Flb::unpreserve`].
 /// It must not be dropped in a callback of the same FLB.
 ///
-/// It must not exist at the kexec: LUO would hand over the count with it, and the next kernel, which
-/// finishes one file after the other, would never finish the FLB.
+/// It must not exist at the kexec: LUO would hand over the count with it, and the next kernel,
+/// which finishes one file after the other, would never finish the FLB.
 ///
 /// # Invariants
 ///
@@ -658,7 +685,7 @@ impl<T: FileHandler> FileOps<T> {
 
         from_result(|| {
             // SAFETY: LUO passes a file.
-            let state = T::preserve(unsafe { Self::file(args.file) })?;
+            let state = T::preserve(unsafe { Self::file(args.file) }, Session { args })?;
 
             args.serialized_data = state.data;
             args.private_data = state.private.into_foreign();
@@ -674,8 +701,8 @@ impl<T: FileHandler> FileOps<T> {
         // SAFETY: LUO passes arguments that nobody else uses.
         let args = unsafe { &mut *args };
 
-        // SAFETY: The pointer comes from `into_foreign()` in `preserve_callback()`. LUO does not use
-        // it again.
+        // SAFETY: The pointer comes from `into_foreign()` in `preserve_callback()`. LUO does not
+        // use it again.
         let preserved = unsafe { T::Preserved::from_foreign(args.private_data) };
 
         // SAFETY: LUO passes a file.
@@ -688,8 +715,8 @@ impl<T: FileHandler> FileOps<T> {
 
     /// # Safety
     ///
-    /// LUO calls this with valid arguments for the `freeze` operation, between `preserve_callback()`
-    /// and `unpreserve_callback()`.
+    /// LUO calls this with valid arguments for the `freeze` operation, between
+    /// `preserve_callback()` and `unpreserve_callback()`.
     unsafe extern "C" fn freeze_callback(args: *mut bindings::liveupdate_file_op_args) -> c_int {
         // SAFETY: LUO passes arguments that nobody else uses.
         let args = unsafe { &mut *args };
@@ -802,8 +829,8 @@ impl<T: Flb> FlbOps<T> {
         // SAFETY: LUO passes arguments that nobody else uses.
         let args = unsafe { &mut *args };
 
-        // SAFETY: The pointer comes from `into_foreign()` in `preserve_callback()`. LUO does not use
-        // it again, and no `OutgoingGuard` exists.
+        // SAFETY: The pointer comes from `into_foreign()` in `preserve_callback()`. LUO does not
+        // use it again, and no `OutgoingGuard` exists.
         let state = unsafe { T::Outgoing::from_foreign(args.obj) };
 
         T::unpreserve(args.data, state);
@@ -830,8 +857,8 @@ impl<T: Flb> FlbOps<T> {
         // SAFETY: LUO passes arguments that nobody else uses.
         let args = unsafe { &mut *args };
 
-        // SAFETY: The pointer comes from `into_foreign()` in `retrieve_callback()`. LUO does not use
-        // it again, and no `IncomingGuard` exists.
+        // SAFETY: The pointer comes from `into_foreign()` in `retrieve_callback()`. LUO does not
+        // use it again, and no `IncomingGuard` exists.
         T::finish(unsafe { T::Incoming::from_foreign(args.obj) });
     }
 }
