@@ -26,7 +26,7 @@ pub(crate) fn show(m: &SeqFile, state: &[u8]) {
     let state = match State::parse(state) {
         Ok(state) => state,
         Err(e) => {
-            seq_print!(m, "rejected: {}\n", e);
+            seq_print!(m, "rejected: {}\n", format_args!("{e}"));
             return;
         }
     };
@@ -58,7 +58,7 @@ pub(crate) fn show(m: &SeqFile, state: &[u8]) {
         seq_print!(
             m,
             "device {} {:04x}:{:04x} iommu {:#x} domain {} domain id {} owner {}\n",
-            device.address,
+            format_args!("{}", device.address),
             device.vendor_device >> 16,
             device.vendor_device & 0xffff,
             device.unit,

@@ -7,7 +7,11 @@
 //! C header: `drivers/iommu/liveupdate/hooks.h`
 
 use core::{
-    ptr::NonNull,
+    iter,
+    ptr::{
+        self,
+        NonNull, //
+    },
     sync::atomic::Ordering, //
 };
 use kernel::{
@@ -30,6 +34,12 @@ use liveupdate_state::{
 
 /// A device, with a reference to it.
 pub(crate) type Device = ARef<device::Device>;
+
+/// Returns the pointer for C.
+fn as_raw(device: &device::Device) -> *mut bindings::device {
+    // CAST: `device::Device` is a transparent wrapper of the C structure.
+    ptr::from_ref(device).cast_mut().cast()
+}
 
 /// A paging domain of the IOMMU core.
 ///
@@ -109,7 +119,7 @@ impl Domain {
         };
         // SAFETY: The device has been probed by the IOMMU core, and the record is valid.
         let domain = from_err_ptr(unsafe {
-            bindings::iommu_liveupdate_alloc_domain(device.as_raw(), &record)
+            bindings::iommu_liveupdate_alloc_domain(as_raw(device), &record)
         })?;
 
         // INVARIANT: The domain lives until `free()`.
@@ -145,7 +155,7 @@ impl Attachment {
         // domain is alive, and `record` is a valid out pointer.
         to_result(unsafe {
             bindings::iommu_liveupdate_preserve_device(
-                device.as_raw(),
+                as_raw(device),
                 domain.as_ptr(),
                 &mut record,
             )
@@ -186,7 +196,7 @@ impl Attachment {
     pub(crate) fn table_pages(&self) -> impl Iterator<Item = u64> + '_ {
         let root = self.0.unit.root_table;
 
-        core::iter::once(root).chain(self.context_tables().map(|(_, table)| table))
+        Iterator::chain(iter::once(root), self.context_tables().map(|(_, table)| table))
     }
 
     /// The page tables of the domain, under the number `number`.
@@ -286,7 +296,7 @@ impl Function {
 
         // SAFETY: The device is alive and `function` is a valid out pointer.
         to_result(unsafe {
-            bindings::iommu_liveupdate_identify(device.as_raw(), &mut function)
+            bindings::iommu_liveupdate_identify(as_raw(device), &mut function)
         })?;
         Ok(Self {
             address: PciAddress {
@@ -305,14 +315,14 @@ impl Function {
 pub(crate) fn set_dma_preserved(device: &device::Device, preserved: bool) {
     if Function::of(device).is_ok() {
         // SAFETY: The device is a PCI function.
-        unsafe { bindings::iommu_liveupdate_set_dma_preserved(device.as_raw(), preserved) };
+        unsafe { bindings::iommu_liveupdate_set_dma_preserved(as_raw(device), preserved) };
     }
 }
 
 /// Removes what the previous kernel left in the tables of the hardware for `device`.
 pub(crate) fn discard(device: &device::Device) {
     // SAFETY: The device has been probed by the IOMMU core, which calls this code for it.
-    unsafe { bindings::iommu_liveupdate_discard(device.as_raw()) };
+    unsafe { bindings::iommu_liveupdate_discard(as_raw(device)) };
 }
 
 /// Clears bus mastering of the function at `address`, if there is one.

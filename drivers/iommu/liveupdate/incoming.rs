@@ -96,7 +96,7 @@ impl Incoming {
         let records = match State::parse(&state) {
             Ok(state) => Ok(Records::new(&state)?),
             Err(e) => {
-                pr_err!("the state of the previous kernel is rejected: {}\n", e);
+                pr_err!("the state of the previous kernel is rejected: {}\n", format_args!("{e}"));
                 Err(e)
             }
         };

@@ -158,7 +158,7 @@ impl Records {
             devices.iter().map(PreservedDevice::record),
         )
         .map_err(|e| {
-            pr_warn!("cannot write the state: {}\n", e);
+            pr_warn!("cannot write the state: {}\n", format_args!("{e}"));
             ENOSPC
         })?;
         Ok(())
@@ -313,7 +313,7 @@ pub(crate) fn preserve(hwpts: &[HwptRequest]) -> Result<PreservedIommufd> {
     let owner = records.next_owner;
     records.next_owner = owner.checked_add(1).ok_or(ENOSPC)?;
 
-    let add_all = |records: &mut Records| -> Result {
+    let mut add_all = |records: &mut Records| -> Result {
         for hwpt in hwpts {
             let number = records.add_domain(owner, hwpt)?;
 

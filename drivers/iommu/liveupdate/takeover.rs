@@ -106,7 +106,7 @@ fn adopt(
     reserve_domain_ids(incoming, &unit, iommu)?;
 
     let tables = unit.context_tables.iter().map(|(_, table)| table);
-    for page in tables.chain([unit.root_table]) {
+    for page in Iterator::chain(tables, [unit.root_table]) {
         hooks::restore_page(page).map_err(|_| "a table cannot be restored")?;
     }
 

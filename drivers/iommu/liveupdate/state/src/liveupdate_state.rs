@@ -11,7 +11,7 @@
 //!
 //! The schema is written down in `Documentation/driver-api/iommu-liveupdate-state.rst`.
 
-#![no_std]
+#![cfg_attr(not(CONFIG_RUST), no_std)]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
