@@ -61,8 +61,8 @@ pub fn is_kho_boot() -> bool {
     unsafe { bindings::is_kho_boot() }
 }
 
-/// Returns the order of the folio at `phys` that the previous kernel preserved and that has not been
-/// restored yet.
+/// Returns the order of the folio at `phys` that the previous kernel preserved and that has not
+/// been restored yet.
 ///
 /// KHO splits a range of pages into naturally aligned chunks; for pages, it is the order of the
 /// chunk that starts at `phys`.
@@ -125,8 +125,8 @@ unsafe fn ptr_to_phys(ptr: NonNull<u8>) -> PhysAddr {
 ///
 /// # Invariants
 ///
-/// `ptr` is the first byte of a folio of `size` bytes that `kho_alloc_preserve()` allocated and that
-/// this value owns.
+/// `ptr` is the first byte of a folio of `size` bytes that `kho_alloc_preserve()` allocated and
+/// that this value owns.
 ///
 /// # Examples
 ///
@@ -167,7 +167,8 @@ impl PreservedFolio {
     ///
     /// # Errors
     ///
-    /// `E2BIG` if the order is beyond what the page allocator supports, `ENOMEM` if memory is short.
+    /// `E2BIG` if the order is beyond what the page allocator supports, `ENOMEM` if memory is
+    /// short.
     pub fn new(order: u32) -> Result<Self> {
         Self::with_size(folio_size(order).ok_or(E2BIG)?)
     }
@@ -208,8 +209,8 @@ impl PreservedFolio {
     ///
     /// # Safety
     ///
-    /// `phys` must come from a call of [`PreservedFolio::into_phys`] in this kernel, and may be used
-    /// only once for each such call.
+    /// `phys` must come from a call of [`PreservedFolio::into_phys`] in this kernel, and may be
+    /// used only once for each such call.
     pub unsafe fn from_phys(phys: PhysAddr) -> Result<Self> {
         // SAFETY: The folio was owned by the value that `into_phys()` consumed.
         unsafe { Self::from_ptr(phys_to_ptr(phys)?) }
@@ -319,8 +320,8 @@ impl PreservedBytes {
     ///
     /// # Safety
     ///
-    /// `phys` must come from a call of [`PreservedBytes::into_phys`] in this kernel, and may be used
-    /// only once for each such call.
+    /// `phys` must come from a call of [`PreservedBytes::into_phys`] in this kernel, and may be
+    /// used only once for each such call.
     pub unsafe fn from_phys(phys: PhysAddr, len: usize) -> Result<Self> {
         // SAFETY: `PreservedBytes::into_phys()` is `PreservedFolio::into_phys()`.
         let folio = unsafe { PreservedFolio::from_phys(phys) }?;
@@ -426,8 +427,8 @@ impl<T: FromBytes + IntoBytes> Preserved<T> {
     ///
     /// # Safety
     ///
-    /// `phys` must come from a call of [`Preserved::into_phys`] for the same `T` in this kernel, and
-    /// may be used only once for each such call.
+    /// `phys` must come from a call of [`Preserved::into_phys`] for the same `T` in this kernel,
+    /// and may be used only once for each such call.
     pub unsafe fn from_phys(phys: PhysAddr) -> Result<Self> {
         Ok(Self {
             // SAFETY: `Preserved::into_phys()` is `PreservedFolio::into_phys()`.
@@ -606,8 +607,8 @@ impl Drop for PreservedPages {
             bindings::kho_unpreserve_pages(bindings::virt_to_page(ptr), self.size / PAGE_SIZE)
         };
 
-        // SAFETY: By the invariants, the pages come from `alloc_pages_exact()` and are not used after
-        // this.
+        // SAFETY: By the invariants, the pages come from `alloc_pages_exact()` and are not used
+        // after this.
         unsafe { bindings::free_pages_exact(ptr, self.size) };
     }
 }
@@ -649,8 +650,8 @@ impl PreservedRef {
     ///
     /// # Errors
     ///
-    /// `ENOENT` if no preserved folio starts at `phys` or if it was restored already, `EINVAL` if it
-    /// has less than `len` bytes.
+    /// `ENOENT` if no preserved folio starts at `phys` or if it was restored already, `EINVAL` if
+    /// it has less than `len` bytes.
     ///
     /// # Safety
     ///
@@ -775,8 +776,8 @@ impl DerefMut for RestoredFolio {
 
 impl Drop for RestoredFolio {
     fn drop(&mut self) {
-        // SAFETY: By the invariants, `ptr` is the address of a folio and this value owns a reference
-        // to it.
+        // SAFETY: By the invariants, `ptr` is the address of a folio and this value owns a
+        // reference to it.
         unsafe { bindings::folio_put(bindings::virt_to_folio(self.ptr.as_ptr().cast())) };
     }
 }
@@ -801,8 +802,8 @@ impl RestoredBytes {
     ///
     /// # Errors
     ///
-    /// `ENOENT` if no preserved folio starts at `phys` or if it was restored already, `EINVAL` if it
-    /// has less than `len` bytes.
+    /// `ENOENT` if no preserved folio starts at `phys` or if it was restored already, `EINVAL` if
+    /// it has less than `len` bytes.
     ///
     /// # Safety
     ///
@@ -874,8 +875,8 @@ impl<T: FromBytes + IntoBytes> Restored<T> {
     ///
     /// # Errors
     ///
-    /// `ENOENT` if no preserved folio starts at `phys` or if it was restored already, `EINVAL` if it
-    /// is smaller than `T`.
+    /// `ENOENT` if no preserved folio starts at `phys` or if it was restored already, `EINVAL` if
+    /// it is smaller than `T`.
     ///
     /// # Safety
     ///
@@ -907,8 +908,8 @@ impl<T: FromBytes + IntoBytes> Deref for Restored<T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: By the invariants, the folio is large enough, and it starts on a page boundary. Any
-        // bytes are a `T`.
+        // SAFETY: By the invariants, the folio is large enough, and it starts on a page boundary.
+        // Any bytes are a `T`.
         unsafe { self.folio.ptr.cast().as_ref() }
     }
 }
@@ -921,7 +922,8 @@ impl<T: FromBytes + IntoBytes> DerefMut for Restored<T> {
     }
 }
 
-/// Pages that the previous kernel preserved as [`PreservedPages`] and that belong to this kernel now.
+/// Pages that the previous kernel preserved as [`PreservedPages`] and that belong to this kernel
+/// now.
 ///
 /// Dereferences to their bytes. Dropping them frees them.
 ///
@@ -947,12 +949,14 @@ pub struct RestoredPages {
 impl RestoredPages {
     /// Restores `count` pages from `phys` on.
     ///
-    /// `phys` and `count` may come from the previous kernel. On error, the pages stay preserved.
+    /// `phys` and `count` may come from the previous kernel. On error, the pages stay preserved. A
+    /// `count` that ends between two chunks (see [`preserved_order`]) passes for the right one; the
+    /// pages behind it stay preserved.
     ///
     /// # Errors
     ///
-    /// `ENOENT` if one of the pages is not preserved or was restored already, `EINVAL` if `count` is
-    /// zero or not the number that was preserved.
+    /// `ENOENT` if one of the pages is not preserved or was restored already, `EINVAL` if `count`
+    /// is zero or ends within a chunk.
     ///
     /// # Safety
     ///

@@ -132,7 +132,8 @@ pub trait FileHandler: Sized + 'static {
 
     /// Tells whether this handler can preserve `file`.
     ///
-    /// Called with the lock held under which handlers are registered. Should be cheap.
+    /// May be called under the lock under which handlers are registered, and for files that nobody
+    /// is about to preserve. Should be cheap.
     fn can_preserve(file: &File) -> bool;
 
     /// Saves the state of `file`, which from now on must not change in a way that invalidates it.
