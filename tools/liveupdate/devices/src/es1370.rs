@@ -11,6 +11,8 @@ pub const REG_CONTROL: u64 = 0x00;
 pub const REG_MEMPAGE: u64 = 0x0c;
 /// Serial interface control: sample formats.
 pub const REG_SERIAL_CONTROL: u64 = 0x20;
+/// Samples until an interrupt; QEMU transfers at most that many at once.
+pub const REG_ADC_SAMPLE_COUNT: u64 = 0x2c;
 /// In page [`MEMPAGE_ADC`]: bus address of the ring.
 pub const REG_ADC_FRAME_ADDRESS: u64 = 0x30;
 /// In page [`MEMPAGE_ADC`]: ring size in 32-bit words, minus one.
@@ -18,6 +20,8 @@ pub const REG_ADC_FRAME_COUNT: u64 = 0x34;
 
 /// Page with the ADC's frame registers.
 pub const MEMPAGE_ADC: u32 = 0xd;
+/// As many samples as the register can hold.
+pub const SAMPLE_COUNT_MAX: u32 = 0xffff;
 /// ADC: 16 bit, stereo, no interrupt.
 pub const SERIAL_ADC_S16_STEREO: u32 = 0x30;
 /// ADC enabled; sample rate 1411200 / (30 + 2) = 44100 Hz.

@@ -2,7 +2,7 @@
 //! NVMe: registers and queue entries.
 //!
 //! Numbers: NVM Express Base Specification 2.0, sections 3.1.3 (registers), 4.2 (queue entries)
-//! and 5 (admin commands); NVM Command Set Specification 1.0, section 3.2 (read, write).
+//! and 5 (admin commands); NVM Command Set Specification 1.0, section 3.2 (compare, read, write).
 
 use crate::memory::DmaMemory;
 
@@ -50,11 +50,7 @@ pub struct Command {
     prp1: u64,
     cdw10: u32,
     cdw11: u32,
-    cdw12: u32,
 }
-
-/// CDW12: the controller inserts and strips the protection information.
-const PRACT: u32 = 1 << 29;
 
 impl Command {
     /// CREATE I/O COMPLETION QUEUE, without interrupts.
@@ -105,13 +101,21 @@ impl Command {
         }
     }
 
+    /// COMPARE of one block.
+    pub fn compare(lba: u64, iova: u64) -> Self {
+        Self {
+            opcode: 0x05,
+            ..Self::transfer(lba, iova)
+        }
+    }
+
+    /// One block is what CDW12 says when it is zero.
     fn transfer(lba: u64, iova: u64) -> Self {
         Self {
             nsid: 1,
             prp1: iova,
             cdw10: lba as u32,
             cdw11: (lba >> 32) as u32,
-            cdw12: PRACT,
             ..Self::default()
         }
     }
@@ -128,7 +132,6 @@ impl Command {
         put(28, (self.prp1 >> 32) as u32);
         put(40, self.cdw10);
         put(44, self.cdw11);
-        put(48, self.cdw12);
         entry
     }
 }
@@ -189,7 +192,8 @@ mod tests {
         assert_eq!(entry[4..8], [1, 0, 0, 0]);
         assert_eq!(entry[24..32], 0x4004_1000u64.to_le_bytes());
         assert_eq!(entry[40..48], 0x1_0000_0002u64.to_le_bytes());
-        assert_eq!(entry[48..52], [0, 0, 0, 0x20]);
+        // Zero's based: one block.
+        assert_eq!(entry[48..52], [0; 4]);
     }
 
     #[test]

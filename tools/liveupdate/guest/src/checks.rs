@@ -12,7 +12,7 @@ use devices::block;
 use devices::layout::{IO_CQ, PAGE, data_page};
 use devices::memory::DmaMemory;
 use devices::nvme::QueueProgress;
-use devices::plan::{Direction, direction};
+use devices::plan::{Operation, operation};
 use protocol::{
     Bound, Device, OUTCOME_OK, Retrieved, SESSION_NAME, TOKEN_IOMMUFD, TOKEN_MEMFD, VerifiedReads,
 };
@@ -109,7 +109,7 @@ impl TakenOver {
                 complain(format!("command {}: status {:#x}", done.cid, done.status));
                 continue;
             }
-            if direction(done.cid) == Direction::Read {
+            if operation(done.cid) == Operation::Read {
                 let mut page = [0; PAGE];
                 memory.read(data_page(done.cid), &mut page);
                 result.compared += 1;

@@ -5,14 +5,19 @@ use crate::memory::GuestMemory;
 use crate::vfio::VfioDevice;
 use anyhow::Result;
 use devices::es1370::{
-    CONTROL_ADC_44100, MEMPAGE_ADC, REG_ADC_FRAME_ADDRESS, REG_ADC_FRAME_COUNT, REG_CONTROL,
-    REG_MEMPAGE, REG_SERIAL_CONTROL, SERIAL_ADC_S16_STEREO, fill,
+    CONTROL_ADC_44100, MEMPAGE_ADC, REG_ADC_FRAME_ADDRESS, REG_ADC_FRAME_COUNT,
+    REG_ADC_SAMPLE_COUNT, REG_CONTROL, REG_MEMPAGE, REG_SERIAL_CONTROL, SAMPLE_COUNT_MAX,
+    SERIAL_ADC_S16_STEREO, fill,
 };
 use devices::layout::{ES1370_RING, iova};
 
-/// Fills the ring with markers and lets the ADC write it round and round.
-pub fn start(device: &VfioDevice, memory: &GuestMemory) -> Result<()> {
+/// Fills the ring with markers, by which the harness sees what the ADC has written.
+pub fn prepare(memory: &GuestMemory) {
     fill(&memory.part(ES1370_RING));
+}
+
+/// Lets the ADC write the ring round and round.
+pub fn start(device: &VfioDevice) -> Result<()> {
     device.enable_bus_master()?;
     let bar = device.bar0()?;
     let frames = u32::try_from(ES1370_RING.len() / 4 - 1)?;
@@ -23,6 +28,7 @@ pub fn start(device: &VfioDevice, memory: &GuestMemory) -> Result<()> {
             u32::try_from(iova(ES1370_RING.start))?,
         ),
         (REG_ADC_FRAME_COUNT, frames),
+        (REG_ADC_SAMPLE_COUNT, SAMPLE_COUNT_MAX),
         (REG_SERIAL_CONTROL, SERIAL_ADC_S16_STEREO),
         (REG_CONTROL, CONTROL_ADC_44100),
     ] {

@@ -38,6 +38,7 @@ impl Vmm {
     /// Sets everything up; nothing DMAs yet.
     pub fn open(config: &VmmConfig) -> Result<Self> {
         let memory = GuestMemory::create(layout::SIZE)?;
+        es1370::prepare(&memory);
         let iommufd = Iommufd::open()?;
         let ioas = iommufd.alloc_ioas()?;
         let length = u64::try_from(layout::SIZE)?;
@@ -81,7 +82,7 @@ impl Vmm {
     pub fn start_dma(&mut self) -> Result<()> {
         for function in &self.functions {
             match function.device {
-                Device::Es1370 => es1370::start(&function.vfio, &self.memory),
+                Device::Es1370 => es1370::start(&function.vfio),
                 Device::Nvme => Nvme::start(&function.vfio, &self.memory, self.nvme_ios)
                     .map(|nvme| self.nvme = Some(nvme)),
             }

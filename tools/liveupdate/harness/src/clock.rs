@@ -1,21 +1,34 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The one clock that everything observed from outside is stamped with.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Time since the machine was started.
 #[derive(Clone, Copy, Debug)]
-pub struct Clock(Instant);
+pub struct Clock {
+    start: Instant,
+    unix_start: Duration,
+}
 
 impl Clock {
     /// Starts at zero.
     pub fn start() -> Self {
-        Self(Instant::now())
+        Self {
+            start: Instant::now(),
+            unix_start: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default(),
+        }
     }
 
     /// Time now.
     pub fn now(self) -> Duration {
-        self.0.elapsed()
+        self.start.elapsed()
+    }
+
+    /// Converts a time of the host's real-time clock, with which QEMU stamps its trace.
+    pub fn from_unix(self, time: Duration) -> Duration {
+        time.saturating_sub(self.unix_start)
     }
 
     /// Sleeps until `time`, if that lies ahead.

@@ -45,6 +45,12 @@ impl Series {
         }
     }
 
+    /// The first look after `time`; what happens until then is only known from then on.
+    pub fn next_look(&self, time: Duration) -> Duration {
+        let after = self.samples.partition_point(|(t, _)| *t <= time);
+        self.samples.get(after).map_or(time, |(time, _)| *time)
+    }
+
     /// What happened in `window`.
     pub fn within(&self, window: &Range<Duration>) -> Sample {
         let (before, after) = (self.at(window.start), self.at(window.end));

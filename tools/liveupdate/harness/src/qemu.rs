@@ -91,7 +91,7 @@ fn arguments(options: &Options, resources: &Resources<'_>) -> Arguments {
         .option("-device", "nvme,id=nvme,serial=liveupdate,addr=8")
         .option(
             "-device",
-            "nvme-ns,bus=nvme,drive=drive,logical_block_size=4096,physical_block_size=4096,ms=8,pi=1",
+            "nvme-ns,bus=nvme,drive=drive,logical_block_size=4096,physical_block_size=4096",
         )
         .option("-kernel", &options.kernel)
         .option("-initrd", resources.initramfs)

@@ -10,7 +10,7 @@ use crate::vm::{Remains, Vm};
 use anyhow::{Context, Result, bail, ensure};
 use devices::layout::DATA;
 use devices::memory::DmaMemory;
-use devices::plan::{Direction, direction};
+use devices::plan::{Operation, operation};
 use devices::{block, layout};
 use protocol::{
     Bound, Device, Hello, OUTCOME_OK, Preserve, Preserved, Reply, Request, Retrieved, Tree,
@@ -22,6 +22,11 @@ use std::time::Duration;
 
 /// Where the kernel shows what it hands over and what it took over.
 pub const DEBUGFS: &str = "/sys/kernel/debug/iommu/liveupdate";
+
+/// A driver that binds to any function and, unlike vfio-pci, leaves the IOMMU to the kernel. The
+/// kernel's own NVMe driver would not do in the control: QEMU 7.2 crashes when it resets a
+/// controller with queued commands.
+const HOST_DRIVER: &str = "uio_pci_generic";
 
 /// Commands that are queued.
 const IOS: u16 = 1000;
@@ -136,7 +141,7 @@ pub fn run(options: &Options, name: &str, what: Preserve) -> Result<Record> {
     let taken_over = read_tree(&mut vm)?;
     let host_driver_bind = match vm.request(&Request::BindDriver {
         device: Device::Nvme,
-        driver: "nvme".into(),
+        driver: HOST_DRIVER.into(),
     })? {
         Reply::Outcome { errno } => errno,
         reply => bail!("unexpected {reply:?}"),
@@ -229,7 +234,7 @@ fn wait_for_reads(vm: &mut Vm) -> Result<VerifiedReads> {
 fn verify_outside(vm: &Vm, memory: &VmmMemory) -> Result<Vec<String>> {
     let pages = crate::ram::Pages::new(vm.ram.clone(), &memory.pages)?.part(DATA)?;
     let mut wrong = Vec::new();
-    for cid in (0..IOS).filter(|&cid| direction(cid) == Direction::Read) {
+    for cid in (0..IOS).filter(|&cid| operation(cid) == Operation::Read) {
         let mut page = [0; block::SIZE];
         pages.read(layout::data_page(cid) - DATA.start, &mut page);
         wrong.extend(block::difference(&page, cid.into(), 0));

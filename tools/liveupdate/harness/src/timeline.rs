@@ -8,9 +8,9 @@ use std::time::Duration;
 /// The old kernel hands over to the new one.
 pub const JUMP: &str = "kexec_core: Starting new kernel";
 /// The new kernel has adopted an IOMMU's tables.
-pub const TAKEOVER: &str = "iommu_liveupdate: took over";
+pub const TAKEOVER: &str = " taken over: ";
 /// The new kernel has put an immutable domain in front of a device.
-pub const RESTORE: &str = "iommu_liveupdate: restored domain";
+pub const RESTORE: &str = ": restored domain ";
 /// First line of a kernel's log.
 const BANNER: &str = "Linux version ";
 
@@ -71,11 +71,12 @@ fn split_time(text: &str) -> Option<(Duration, &str)> {
     Some((Duration::try_from_secs_f64(seconds).ok()?, text))
 }
 
-/// Tells the kernels apart and converts their times.
+/// Tells the kernels apart and finds out when they printed their lines.
 ///
-/// A kernel stamps its lines with its own clock, but they arrive late: all at once when the
-/// console is set up, or behind a queue. No line arrives before it was printed, so the line that
-/// was fastest tells best when the kernel's clock was zero.
+/// A line usually arrives when it is printed, but those from before the console was set up arrive
+/// all at once. A line that arrives together with one that the kernel stamped later has waited; the
+/// difference of the stamps then tells how long. Only short distances are bridged in this way,
+/// because a kernel's clock may be far off.
 pub fn split_kernels(lines: &[Line]) -> Vec<KernelLog> {
     let is_banner =
         |line: &Line| split_time(&line.text).is_some_and(|(_, text)| text.starts_with(BANNER));
@@ -90,21 +91,36 @@ pub fn split_kernels(lines: &[Line]) -> Vec<KernelLog> {
 }
 
 fn kernel_log(lines: &[Line]) -> Option<KernelLog> {
-    let stamped = || {
-        lines
-            .iter()
-            .filter_map(|line| split_time(&line.text).map(|(time, text)| (line, time, text)))
-    };
-    let start = stamped()
-        .map(|(line, time, _)| line.time.saturating_sub(time))
-        .min()?;
-    let lines = stamped()
-        .map(|(_, time, text)| LogLine {
-            time: start + time,
+    let mut log: Vec<LogLine> = Vec::new();
+    let mut later: Option<(Duration, Duration, Duration)> = None;
+    let mut start = None;
+    for line in lines.iter().rev() {
+        let Some((stamp, text)) = split_time(&line.text) else {
+            continue;
+        };
+        let time = match later {
+            Some((arrival, later_stamp, later_time)) => {
+                let distance = later_stamp.saturating_sub(stamp);
+                if arrival.saturating_sub(line.time) * 2 < distance {
+                    later_time.saturating_sub(distance)
+                } else {
+                    line.time.min(later_time)
+                }
+            }
+            None => line.time,
+        };
+        log.push(LogLine {
+            time,
             text: text.into(),
-        })
-        .collect();
-    Some(KernelLog { start, lines })
+        });
+        later = Some((line.time, stamp, time));
+        start = Some(time.saturating_sub(stamp));
+    }
+    log.reverse();
+    Some(KernelLog {
+        start: start?,
+        lines: log,
+    })
 }
 
 /// Something with a beginning and an end.
@@ -133,29 +149,36 @@ mod tests {
 
     #[test]
     fn two_kernels_with_clocks_of_their_own() {
+        let ms = Duration::from_millis;
         let kernels = split_kernels(&[
             line(900, "SeaBIOS"),
             line(1500, "[    0.000000] Linux version 7.3.4 (first)"),
-            line(1600, "[    0.500000] late line"),
-            line(3010, "[    2.000000] kexec_core: Starting new kernel"),
+            line(1500, "[    0.400000] console is set up"),
+            line(1600, "[    0.500000] prompt line"),
+            line(1650, "[    0.580000] a little late"),
+            // This kernel's clock is slow.
+            line(3010, "[    1.100000] kexec_core: Starting new kernel"),
             line(4000, "[    0.000000] Linux version 7.3.4 (second)"),
-            line(4000, "[    0.300000] iommu_liveupdate: took over dmar0"),
-            line(4020, "[    0.900000] prompt line"),
+            line(
+                4001,
+                "[    0.300000] iommu_liveupdate: unit at 0xfed90000 taken over: 2 kept",
+            ),
+            line(4020, "[    0.900000] console is set up"),
+            line(4520, "[    1.400000] prompt line"),
         ]);
         assert_eq!(kernels.len(), 2);
-        assert_eq!(kernels[0].start, Duration::from_millis(1010));
-        assert_eq!(kernels[0].first(JUMP), Some(Duration::from_millis(3010)));
-        assert_eq!(kernels[1].start, Duration::from_millis(3120));
-        assert_eq!(
-            kernels[1].first(TAKEOVER),
-            Some(Duration::from_millis(3420))
-        );
+        assert_eq!(kernels[0].start, ms(1100));
+        assert_eq!(kernels[0].first("prompt"), Some(ms(1600)));
+        assert_eq!(kernels[0].first(JUMP), Some(ms(3010)));
+        assert_eq!(kernels[1].start, ms(3120));
+        assert_eq!(kernels[1].first(TAKEOVER), Some(ms(3420)));
         assert_eq!(kernels[1].first(JUMP), None);
     }
 
     #[test]
     fn complaints_are_found() {
-        let log = |text| split_kernels(&[line(0, "[    0.000000] Linux version"), line(1, text)]);
+        let log =
+            |text| split_kernels(&[line(0, "[    0.000000] Linux version 7.3.4"), line(1, text)]);
         let bad = "[    1.000000] DMAR: [DMA Write NO_PASID] Request device [00:07.0]";
         assert_eq!(log(bad)[0].complaints().count(), 1);
         let good = "[    1.000000] DMAR: Intel(R) Virtualization Technology for Directed I/O";

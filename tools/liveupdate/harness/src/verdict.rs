@@ -4,8 +4,9 @@
 use crate::scenario::Record;
 use crate::timeline::{JUMP, KernelLog, RESTORE, TAKEOVER};
 use anyhow::Result;
-use protocol::{OUTCOME_OK, Tree};
+use protocol::OUTCOME_OK;
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// A device may be silent for at most this long while the kernel is replaced.
@@ -46,15 +47,14 @@ impl Property {
     }
 }
 
-/// Number of domains that the new kernel has restored, from its debugfs.
-pub fn restored_domains(tree: &Tree) -> usize {
-    tree.files
-        .iter()
-        .filter(|file| file.path.ends_with("/incoming"))
-        .filter_map(|file| file.content.as_ref().ok())
-        .flat_map(|text| text.lines())
-        .filter(|line| line.starts_with("domain "))
-        .count()
+/// Number of different domains that the new kernel says it has restored.
+pub fn restored_domains(record: &Record) -> Result<usize> {
+    let log = record.new_log()?;
+    let restored = log.lines.iter().filter_map(|line| {
+        let (_, domain) = line.text.split_once(RESTORE)?;
+        Some(domain.trim())
+    });
+    Ok(restored.collect::<BTreeSet<_>>().len())
 }
 
 /// Everything that is wrong with the data of the NVMe commands: blocks that the drive read into
@@ -120,7 +120,7 @@ pub fn preserved(record: &Record) -> Result<Vec<Property>> {
         ));
     }
     let expected = record.config.devices.len();
-    let restored = restored_domains(&record.taken_over);
+    let restored = restored_domains(record)?;
     properties.extend([
         Property::new(
             "one restored domain per device",
@@ -181,10 +181,10 @@ pub fn control(record: &Record) -> Result<Vec<Property>> {
         .old_log()?
         .first(JUMP)
         .unwrap_or(record.marks.kexec.end);
-    let after = jump..record.marks.afterwards.end;
     let mut properties = Vec::new();
     for series in &record.series {
         let name = series.device.name();
+        let after = series.next_look(jump)..record.marks.afterwards.end;
         let (alive, dead) = (series.within(&before), series.within(&after));
         properties.push(Property::new(
             format!("control, {name}: DMA before the kexec"),

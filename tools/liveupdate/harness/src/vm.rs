@@ -4,7 +4,7 @@
 use crate::cli::Options;
 use crate::clock::Clock;
 use crate::console::{Console, Line};
-use crate::control::Control;
+use crate::control::{Control, Gone};
 use crate::drive::Drive;
 use crate::initramfs;
 use crate::iommu_trace::IommuTrace;
@@ -143,19 +143,26 @@ impl Vm {
         self.hello()
     }
 
-    /// Adds to an error what the machine last said and where the logs are.
-    fn explain<T>(&self, result: Result<T>, what: &str) -> Result<T> {
-        result.with_context(|| {
-            format!(
-                "{what} (logs: {})\n{}\n",
-                self.dir.path().display(),
-                self.console.tail(12)
-            )
-        })
+    /// Adds to an error how QEMU has ended, what the machine last said and where the logs are.
+    fn explain<T>(&mut self, result: Result<T>, what: &str) -> Result<T> {
+        let Err(error) = result else {
+            return result;
+        };
+        let mut ended = String::new();
+        if error.is::<Gone>() && self.qemu.wait(CONNECT)? {
+            ended = format!("QEMU: {:?}\n", self.qemu.ended()?);
+        }
+        Err(error.context(format!(
+            "{what} (logs: {})\n{}\n{ended}",
+            self.dir.path().display(),
+            self.console.tail(12)
+        )))
     }
 
     /// Switches the machine off and looks at what it leaves behind.
     pub fn power_off(mut self) -> Result<Remains> {
+        // Switching off also switches translation off, which proves nothing.
+        let end = self.clock.now();
         self.control.send(&Request::PowerOff)?;
         if !self.qemu.wait(POWER_OFF)? {
             // Not the machine's fault alone: a kernel under test may hang. QEMU itself must obey.
@@ -167,7 +174,7 @@ impl Vm {
             }
         }
         Ok(Remains {
-            iommu: IommuTrace::read(&self.dir.file("iommu.trace"))?,
+            iommu: IommuTrace::read(&self.dir.file("iommu.trace"), self.clock, end)?,
             drive_errors: self.drive.verify()?,
             console: self.console.lines(),
         })

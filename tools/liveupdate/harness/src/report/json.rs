@@ -89,7 +89,7 @@ fn run(record: &Record) -> Result<Run<'_>> {
         devices,
         data_errors: errors,
         iommu_faults: record.remains.iommu.faults.len(),
-        restored_domains: restored_domains(&record.taken_over),
+        restored_domains: restored_domains(record)?,
         host_driver_bind: &record.host_driver_bind,
         foreign_iommufd_bind: &record.foreign_bind.iommufd,
         memfd_retrieve: &record.retrieved.memfd,
