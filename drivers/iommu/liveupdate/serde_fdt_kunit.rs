@@ -38,7 +38,7 @@ mod tests {
             writer.begin_node(fmt!("domain@{id:x}"))?;
             writer.property_u32("domain-id", id)?;
             writer.property_u64("top", 0x1_0000_0000)?;
-            writer.property_u64_iter("runs", (0..4).map(u64::from).map(|n| n << 40))?;
+            writer.property_u64_iter("runs", (0..4u64).map(|n| n << 40))?;
             writer.property_empty("immutable")?;
             writer.end_node()?;
         }

@@ -57,7 +57,7 @@ proptest! {
                     prop_assert_eq!(&read.unwrap(), values);
                 }
                 Value::Bytes(value) => prop_assert_eq!(property.bytes(), &value[..]),
-                Value::U32Array(values) => {
+                Value::U32Array(values) | Value::U32Iter(values) => {
                     let cells = property.u32_cells().unwrap();
                     prop_assert_eq!(cells.len(), values.len());
                     prop_assert_eq!(&cells.collect::<Vec<_>>(), values);

@@ -21,6 +21,7 @@ pub fn write(buf: &mut [u8], name: &dyn Display, values: &[u64], number: u32) ->
     let mut writer = Writer::new(buf)?;
     writer.begin_node("")?;
     writer.property_u64_iter("values", values.iter().copied())?;
+    writer.property_u32_iter("numbers", [1, number].into_iter())?;
     writer.property_u64_iter("range", 0..u64::from(number))?;
     writer.begin_node(name)?;
     writer.end_node()?;

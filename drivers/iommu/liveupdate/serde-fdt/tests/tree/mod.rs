@@ -35,6 +35,7 @@ pub enum Value {
     Bytes(Vec<u8>),
     U32Array(Vec<u32>),
     U64Array(Vec<u64>),
+    U32Iter(Vec<u32>),
     U64Iter(Vec<u64>),
 }
 
@@ -48,7 +49,9 @@ impl Value {
             Self::Str(value) => [value.as_bytes(), &[0]].concat(),
             Self::StrList(values) => values.iter().flat_map(|s| s.bytes().chain([0])).collect(),
             Self::Bytes(value) => value.clone(),
-            Self::U32Array(values) => values.iter().flat_map(|v| v.to_be_bytes()).collect(),
+            Self::U32Array(values) | Self::U32Iter(values) => {
+                values.iter().flat_map(|v| v.to_be_bytes()).collect()
+            }
             Self::U64Array(values) | Self::U64Iter(values) => {
                 values.iter().flat_map(|v| v.to_be_bytes()).collect()
             }
@@ -108,6 +111,9 @@ impl Tree<Value> {
                     Value::Bytes(value) => writer.property_bytes(name, value),
                     Value::U32Array(values) => writer.property_u32_array(name, values),
                     Value::U64Array(values) => writer.property_u64_array(name, values),
+                    Value::U32Iter(values) => {
+                        writer.property_u32_iter(name, values.iter().copied())
+                    }
                     Value::U64Iter(values) => {
                         writer.property_u64_iter(name, values.iter().copied())
                     }
@@ -244,6 +250,7 @@ fn value() -> impl Strategy<Value = Value> {
         vec(string(), 0..4).prop_map(Value::StrList),
         vec(any::<u8>(), 0..40).prop_map(Value::Bytes),
         vec(any::<u32>(), 0..10).prop_map(Value::U32Array),
+        vec(any::<u32>(), 0..10).prop_map(Value::U32Iter),
         vec(any::<u64>(), 0..10).prop_map(Value::U64Array),
         vec(any::<u64>(), 0..10).prop_map(Value::U64Iter),
     ]
