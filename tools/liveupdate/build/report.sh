@@ -50,11 +50,13 @@ watch_step() {
 	[ ! -t 1 ] || printf '\r\033[K'
 }
 
-# explain_log LOG: the lines of a log that most likely name the cause.
+# explain_log LOG: the lines of a log that most likely name the cause, each with
+# the one after it, where rustc says which file it means.
 explain_log() {
-	grep -E '(^|[^a-z_])(error|fatal|E:|undefined reference|FAIL|\*\*\*)' -- "$1" |
-		grep -vE '\*\*\* (\[.*Error|Waiting for)' | grep -m 8 . ||
-		tail -n 8 -- "$1"
+	grep -vE '\*\*\* (\[.*Error|Waiting for)' -- "$1" |
+		grep -A 1 --no-group-separator -E \
+			'(^|[^a-z_])(error(\[|:)|fatal|E:|undefined reference|FAIL|\*\*\*)' |
+		head -n 16 | grep . || tail -n 8 -- "$1"
 }
 
 # step TEXT LOG COMMAND...: run COMMAND with its output in LOG, show progress,

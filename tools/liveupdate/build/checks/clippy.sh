@@ -16,8 +16,8 @@ kernel_clippy() {
 
 	dir=$(mktemp -d)
 	command=$(sed -n '1s/^savedcmd_[^ ]* := *//p' "$saved" | sed 's/ ; .*//' |
-		sed -E 's, [^ ]*/?rustc , /usr/bin/clippy-driver ,; s, --emit=[^ ]+,,g; s, -o [^ ]+,,g')
-	CLIPPY_CONF_DIR=$PATCHED bash -c \
+		sed -E 's, [^ ]*/?rustc , /usr/bin/clippy-driver ,; s, --emit=[^ ]+,,g; s, (-o|--out-dir) [^ ]+,,g')
+	RUSTC_BOOTSTRAP=1 CLIPPY_CONF_DIR=$PATCHED bash -c \
 		"$command --emit=metadata --out-dir $dir --error-format=short" || {
 		rm -rf "$dir"
 		return 1
