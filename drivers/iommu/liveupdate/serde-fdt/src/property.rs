@@ -8,6 +8,31 @@ use crate::error::{
 };
 
 /// A property of a node.
+///
+/// The format does not say which type a value has. Each of the methods that return it as one type
+/// checks that it can be of that type.
+///
+/// # Examples
+///
+/// ```
+/// use serde_fdt::{Error, Fdt, Writer};
+///
+/// # fn main() -> serde_fdt::Result<()> {
+/// # let mut buf = [0; 256];
+/// # let mut writer = Writer::new(&mut buf)?;
+/// # writer.begin_node("")?;
+/// writer.property_u32_array("ids", &[1, 2])?;
+/// # writer.end_node()?;
+/// # writer.finish()?;
+/// # let fdt = Fdt::new(&buf)?;
+/// let ids = fdt.root().property("ids").unwrap();
+/// assert!(ids.u32_cells()?.eq([1, 2]));
+/// assert_eq!(ids.u64(), Ok(1 << 32 | 2));
+/// assert_eq!(ids.u32(), Err(Error::BadLength));
+/// assert_eq!(ids.str(), Err(Error::BadString));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Property<'a> {
     name: &'a str,

@@ -137,9 +137,29 @@ impl<'a> Blocks<'a> {
 
 /// A blob that has been checked.
 ///
+/// # Examples
+///
+/// ```
+/// use serde_fdt::{Error, Fdt, Writer};
+///
+/// # fn main() -> serde_fdt::Result<()> {
+/// let mut buf = [0; 256];
+/// let mut writer = Writer::new(&mut buf)?;
+/// writer.begin_node("")?;
+/// writer.end_node()?;
+/// let len = writer.finish()?;
+///
+/// assert_eq!(Fdt::new(&buf)?.as_bytes().len(), len);
+/// assert_eq!(Fdt::new(&buf[..len - 1]).err(), Some(Error::Truncated));
+/// buf[0] = 0;
+/// assert_eq!(Fdt::new(&buf).err(), Some(Error::BadMagic));
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Invariants
 ///
-/// `blocks` has been accepted by [`Blocks::check`], and `root` is what that returned.
+/// `blocks` has been accepted by `Blocks::check()`, and `root` is what that returned.
 #[derive(Clone, Copy, Debug)]
 pub struct Fdt<'a> {
     blob: &'a [u8],

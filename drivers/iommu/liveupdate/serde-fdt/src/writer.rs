@@ -42,6 +42,28 @@ use crate::{
 ///
 /// A call that fails leaves the tree as it was before it.
 ///
+/// # Examples
+///
+/// ```
+/// use serde_fdt::{Error, Reservation, Writer};
+///
+/// # fn main() -> serde_fdt::Result<()> {
+/// let mut buf = [0; 256];
+/// let kept = Reservation { address: 0x10_0000, size: 0x1000 };
+/// let mut writer = Writer::with_reservations(&mut buf, &[kept])?;
+/// writer.begin_node("")?;
+/// writer.property_str_list("required-features", &["runs"])?;
+/// writer.property_u64_iter("runs", (0..4).map(|i| i << 21))?;
+/// // A second one of that name is refused, and the tree goes on without it.
+/// assert_eq!(writer.property_empty("runs"), Err(Error::DuplicateProperty));
+/// writer.end_node()?;
+/// let len = writer.finish()?;
+/// assert_eq!(buf[..4], [0xd0, 0x0d, 0xfe, 0xed]);
+/// # assert!(len < buf.len());
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Invariants
 ///
 /// - The structure block begins at `structure` and ends, so far, at `end`.

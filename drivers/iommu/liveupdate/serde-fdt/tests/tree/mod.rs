@@ -26,7 +26,7 @@ use serde_fdt::{
 
 /// The value of a property, by the method that writes it.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Value {
+pub(crate) enum Value {
     Empty,
     U32(u32),
     U64(u64),
@@ -41,7 +41,7 @@ pub enum Value {
 
 impl Value {
     /// The bytes that the Devicetree Specification has for the value.
-    pub fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         match self {
             Self::Empty => vec![],
             Self::U32(value) => value.to_be_bytes().to_vec(),
@@ -61,22 +61,22 @@ impl Value {
 
 /// A node. `P` is the type of its property values.
 #[derive(Clone, Debug, PartialEq)]
-pub struct TreeNode<P> {
-    pub name: String,
-    pub properties: Vec<(String, P)>,
-    pub children: Vec<TreeNode<P>>,
+pub(crate) struct TreeNode<P> {
+    pub(crate) name: String,
+    pub(crate) properties: Vec<(String, P)>,
+    pub(crate) children: Vec<TreeNode<P>>,
 }
 
 /// A whole tree.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Tree<P> {
-    pub reservations: Vec<(u64, u64)>,
-    pub root: TreeNode<P>,
+pub(crate) struct Tree<P> {
+    pub(crate) reservations: Vec<(u64, u64)>,
+    pub(crate) root: TreeNode<P>,
 }
 
 impl Tree<Value> {
     /// The tree that a reader should see.
-    pub fn expected(&self) -> Tree<Vec<u8>> {
+    pub(crate) fn expected(&self) -> Tree<Vec<u8>> {
         fn node(from: &TreeNode<Value>) -> TreeNode<Vec<u8>> {
             TreeNode {
                 name: from.name.clone(),
@@ -95,7 +95,7 @@ impl Tree<Value> {
     }
 
     /// Writes the tree at the start of `buf`.
-    pub fn write(&self, buf: &mut [u8]) -> Result<usize> {
+    pub(crate) fn write(&self, buf: &mut [u8]) -> Result<usize> {
         fn node(writer: &mut Writer<'_>, from: &TreeNode<Value>) -> Result<()> {
             writer.begin_node(&from.name)?;
             for (name, value) in &from.properties {
@@ -135,7 +135,7 @@ impl Tree<Value> {
     }
 
     /// Writes the tree into a buffer that was full of other data; returns the blob.
-    pub fn blob(&self) -> Vec<u8> {
+    pub(crate) fn blob(&self) -> Vec<u8> {
         let mut buf = vec![0xa5; 1 << 18];
         let len = self.write(&mut buf).expect("the tree is valid and fits");
         buf.truncate(len);
@@ -143,7 +143,7 @@ impl Tree<Value> {
     }
 
     /// The source text of the tree for `dtc`, with every value as a byte string.
-    pub fn dts(&self) -> String {
+    pub(crate) fn dts(&self) -> String {
         fn node(text: &mut String, from: &TreeNode<Value>) {
             let name = if from.name.is_empty() {
                 "/"
@@ -175,7 +175,7 @@ impl Tree<Value> {
 
 impl Tree<Vec<u8>> {
     /// Writes what was read from another blob; returns the new blob.
-    pub fn rewrite(&self) -> Vec<u8> {
+    pub(crate) fn rewrite(&self) -> Vec<u8> {
         fn node(from: &TreeNode<Vec<u8>>) -> TreeNode<Value> {
             TreeNode {
                 name: from.name.clone(),
@@ -195,7 +195,7 @@ impl Tree<Vec<u8>> {
     }
 
     /// Reads all of a blob that has been checked.
-    pub fn read(fdt: Fdt<'_>) -> Self {
+    pub(crate) fn read(fdt: Fdt<'_>) -> Self {
         fn node(from: Node<'_>) -> TreeNode<Vec<u8>> {
             TreeNode {
                 name: from.name().to_string(),
@@ -272,7 +272,7 @@ fn unique_names(mut children: Vec<TreeNode<Value>>) -> Vec<TreeNode<Value>> {
 
 /// Any tree that the crate should be able to write. Names of siblings differ, because `dtc`
 /// insists on that.
-pub fn tree() -> impl Strategy<Value = Tree<Value>> {
+pub(crate) fn tree() -> impl Strategy<Value = Tree<Value>> {
     let node = |name: String, properties, children| TreeNode {
         name,
         properties,
