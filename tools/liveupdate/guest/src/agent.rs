@@ -75,7 +75,7 @@ impl Agent {
             Request::StartDma => self.vmm()?.start_dma().map(|()| Reply::Done)?,
             Request::LoadKernel { cmdline } => Reply::Loaded(kexec::load(NEXT_KERNEL, &cmdline)?),
             Request::QueueIos => self.vmm()?.queue_ios().map(|()| Reply::Done)?,
-            Request::Preserve { what } => Reply::Preserved(self.vmm()?.preserve(what)?),
+            Request::Preserve { marked } => Reply::Preserved(self.vmm()?.preserve(&marked)?),
             Request::Cancel => self.vmm()?.cancel().map(|()| Reply::Done)?,
             Request::Kexec => kexec::start().map(|()| Reply::Done)?,
             Request::ReadTree { path } => Reply::Tree(tree::read(&path)?),

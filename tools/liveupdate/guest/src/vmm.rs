@@ -11,8 +11,8 @@ use crate::vfio::{Cdev, VfioDevice};
 use anyhow::{Context, Result};
 use devices::layout;
 use protocol::{
-    Device, HWPT_TOKEN_BASE, Preserve, Preserved, SESSION_NAME, Step, TOKEN_IOMMUFD, TOKEN_MEMFD,
-    VmmConfig, VmmMemory,
+    Device, HWPT_TOKEN_BASE, Preserved, SESSION_NAME, Step, TOKEN_IOMMUFD, TOKEN_MEMFD, VmmConfig,
+    VmmMemory,
 };
 use std::os::fd::AsFd;
 use std::time::Instant;
@@ -22,6 +22,7 @@ struct PassedThrough {
     address: String,
     vfio: VfioDevice,
     hwpt: u32,
+    marked: bool,
 }
 
 /// Everything is held until the kexec: the process must not let go of a function that DMAs.
@@ -42,7 +43,9 @@ impl Vmm {
         let iommufd = Iommufd::open()?;
         let ioas = iommufd.alloc_ioas()?;
         let length = u64::try_from(layout::SIZE)?;
-        iommufd.map_file(ioas, memory.as_fd(), layout::IOVA_BASE, length)?;
+        if !config.unmapped {
+            iommufd.map_file(ioas, memory.as_fd(), layout::IOVA_BASE, length)?;
+        }
         let functions = config
             .devices
             .iter()
@@ -57,6 +60,7 @@ impl Vmm {
                     address: function.address,
                     vfio,
                     hwpt,
+                    marked: false,
                 })
             })
             .collect::<Result<_>>()?;
@@ -102,8 +106,9 @@ impl Vmm {
         nvme.queue(&function.vfio, &self.memory, self.nvme_ios)
     }
 
-    /// Preserves in the order that the kernel demands: marks, memfd, iommufd.
-    pub fn preserve(&mut self, what: Preserve) -> Result<Preserved> {
+    /// Preserves in the order that the kernel demands: marks, memfd, iommufd. With no device to
+    /// mark it is the memfd alone.
+    pub fn preserve(&mut self, marked: &[Device]) -> Result<Preserved> {
         let mut steps = Vec::new();
         let mut timed = |name: &str, action: &mut dyn FnMut() -> Result<()>| {
             let start = Instant::now();
@@ -114,18 +119,21 @@ impl Vmm {
             });
             anyhow::Ok(())
         };
-        if what == Preserve::MemoryAndIommufd {
-            for (function, token) in self.functions.iter().zip(HWPT_TOKEN_BASE..) {
+        let functions = self.functions.iter_mut().zip(HWPT_TOKEN_BASE..);
+        for (function, token) in functions.filter(|(f, _)| marked.contains(&f.device)) {
+            // A mark stays when a session is cancelled.
+            if !function.marked {
                 timed(&format!("mark {}", function.device.name()), &mut || {
                     self.iommufd.mark_preserve(function.hwpt, token)
                 })?;
+                function.marked = true;
             }
         }
         let session = Session::create(SESSION_NAME)?;
         timed("preserve memfd", &mut || {
             session.preserve(self.memory.as_fd(), TOKEN_MEMFD)
         })?;
-        if what == Preserve::MemoryAndIommufd {
+        if !marked.is_empty() {
             timed("preserve iommufd", &mut || {
                 session.preserve(self.iommufd.as_fd(), TOKEN_IOMMUFD)
             })?;

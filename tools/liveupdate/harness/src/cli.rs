@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Command line.
 
+use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Parser)]
 #[command(about = "Live update of the kernel under running DMA, in a virtual machine")]
@@ -15,6 +16,8 @@ pub struct Cli {
 pub enum Command {
     /// Replace the kernel while two devices DMA, and show that they never stopped
     Demo(Options),
+    /// Run all tests that need a machine
+    Test(TestOptions),
     /// Interactive shell in the machine
     Shell(Options),
     /// Boot the machine, say which kernel answers, and switch it off
@@ -77,6 +80,64 @@ impl Options {
     }
 }
 
+/// What the tests need beyond that.
+#[derive(Args, Clone, Debug)]
+pub struct TestOptions {
+    #[command(flatten)]
+    pub common: Options,
+
+    /// Patched kernel with the tests that run inside the kernel
+    #[arg(long, value_name = "BZIMAGE")]
+    test_kernel: Option<PathBuf>,
+
+    /// Kernel of the same configuration without the patches
+    #[arg(long, value_name = "BZIMAGE")]
+    unpatched_kernel: Option<PathBuf>,
+
+    /// Folder with the kernel's selftests, one folder per target
+    #[arg(long, value_name = "DIR")]
+    selftests: Option<PathBuf>,
+
+    /// Run this group only: updates, witness, kunit, selftests, stub-image or tree
+    #[arg(long, value_name = "GROUP")]
+    pub only: Vec<String>,
+}
+
+impl TestOptions {
+    /// Options of a machine with `kernel` and all selftests.
+    fn with_selftests(&self, kernel: &Option<PathBuf>, option: &str) -> Result<Options> {
+        let mut options = self.common.clone();
+        options.kernel = kernel
+            .clone()
+            .with_context(|| format!("{option} is missing"))?;
+        options.next_kernel = None;
+        if let Some(selftests) = &self.selftests {
+            for target in ["iommu", "iommu_liveupdate", "liveupdate"] {
+                options.additions.push(Addition {
+                    host: selftests.join(target),
+                    guest: target.into(),
+                });
+            }
+        }
+        Ok(options)
+    }
+
+    /// A machine with the test kernel.
+    pub fn on_test_kernel(&self) -> Result<Options> {
+        self.with_selftests(&self.test_kernel, "--test-kernel")
+    }
+
+    /// A machine with the unpatched kernel.
+    pub fn on_unpatched_kernel(&self) -> Result<Options> {
+        self.with_selftests(&self.unpatched_kernel, "--unpatched-kernel")
+    }
+
+    /// The selftests.
+    pub fn selftests(&self) -> Result<&Path> {
+        self.selftests.as_deref().context("--selftests is missing")
+    }
+}
+
 /// `HOST:GUEST`
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Addition {
@@ -89,7 +150,7 @@ pub struct Addition {
 impl std::str::FromStr for Addition {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (host, guest) = text.split_once(':').ok_or("expected HOST:GUEST")?;
         let guest = guest.trim_matches('/');
         if host.is_empty() || guest.is_empty() {

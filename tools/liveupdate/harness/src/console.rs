@@ -55,6 +55,12 @@ impl Console {
             .clone()
     }
 
+    /// Whether a line with `pattern` was printed.
+    pub fn contains(&self, pattern: &str) -> bool {
+        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.iter().any(|line| line.text.contains(pattern))
+    }
+
     /// The last lines, for error messages.
     pub fn tail(&self, count: usize) -> String {
         let lines = self.lines();

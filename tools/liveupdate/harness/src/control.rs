@@ -91,15 +91,20 @@ impl Control {
         write_line(&mut self.stream, request).context("sending to the agent")
     }
 
-    /// Sends a request and waits for the answer.
-    pub fn request(&mut self, request: &Request, timeout: Duration) -> Result<Reply> {
+    /// Sends a request and waits for the answer; `output` gets the lines that a program prints.
+    pub fn request(
+        &mut self,
+        request: &Request,
+        timeout: Duration,
+        mut output: impl FnMut(String),
+    ) -> Result<Reply> {
         self.send(request)?;
         let deadline = Instant::now() + timeout;
         loop {
             match self.next(deadline)?.1 {
                 Event::Reply(reply) => return Ok(reply),
                 Event::Failed(failure) => bail!("{}", failure.message),
-                Event::Output { .. } => {}
+                Event::Output { line } => output(line),
                 Event::Hello(_) => bail!("the machine has started again by itself"),
             }
         }

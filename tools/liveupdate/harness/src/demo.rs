@@ -3,25 +3,25 @@
 
 use crate::cli::Options;
 use crate::report;
-use crate::scenario;
+use crate::scenario::{self, Scenario};
 use crate::verdict;
-use crate::vm::Vm;
+use crate::vm::{Machine, Vm};
 use anyhow::Result;
-use protocol::Preserve;
 
 /// Runs both and writes the report; returns whether every property holds.
 pub fn run(options: &Options) -> Result<bool> {
-    let preserved = scenario::run(options, "demo", Preserve::MemoryAndIommufd)?;
-    let control = scenario::run(options, "demo-control", Preserve::MemoryOnly)?;
-    let mut properties = verdict::preserved(&preserved)?;
-    properties.extend(verdict::control(&control)?);
+    let preserved = scenario::run(options, &Scenario::PRESERVED)?;
+    let control = scenario::run(options, &Scenario::CONTROL)?;
+    let mut properties = verdict::update(&preserved)?;
+    let controls = verdict::update(&control)?.into_iter();
+    properties.extend(controls.map(|property| property.of("control")));
     report::write(options, &preserved, &control, &properties)?;
     Ok(properties.iter().all(|property| property.holds))
 }
 
 /// Boots and says who answers.
 pub fn boot(options: &Options) -> Result<()> {
-    let (vm, hello) = Vm::boot(options, "boot", 1, 100)?;
+    let (vm, hello) = Vm::boot(options, "boot", &Machine::PLAIN)?;
     println!("{} {}", hello.release, hello.version);
     vm.power_off()?;
     Ok(())

@@ -5,6 +5,7 @@ mod cli;
 mod clock;
 mod console;
 mod control;
+mod damage;
 mod demo;
 mod drive;
 mod initramfs;
@@ -18,6 +19,7 @@ mod sampler;
 mod scenario;
 mod shell;
 mod status;
+mod suite;
 mod timeline;
 mod verdict;
 mod vm;
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<bool> {
     match cli.command {
         Command::Demo(options) => demo::run(&options),
+        Command::Test(options) => suite::run(&options),
         Command::Shell(options) => shell::run(&options).map(|()| true),
         Command::Boot(options) => demo::boot(&options).map(|()| true),
     }

@@ -15,9 +15,31 @@ use std::time::{Duration, Instant};
 
 const PROGRAM: &str = "qemu-system-x86_64";
 
-/// What the guest kernel needs to know to live through an update.
+/// What the guest kernel needs to know to live through an update, and not to distrust its timers
+/// when the host is busy: emulated ones are late then, which the kernel takes for a defect.
 pub const CMDLINE: &str = "console=ttyS0 kho=on liveupdate=on kho_scratch=64M,128M,64M \
-                           intel_iommu=on retain_initrd";
+                           intel_iommu=on retain_initrd no_timer_check tsc=reliable";
+
+/// Where the functions sit.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Topology {
+    /// Both on the root bus.
+    RootBus,
+    /// The NVMe controller behind a PCI Express root port.
+    RootPort,
+}
+
+impl Topology {
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::RootBus => &["nvme,id=nvme,serial=liveupdate,addr=8"],
+            Self::RootPort => &[
+                "pcie-root-port,id=port,chassis=1,slot=1,addr=8",
+                "nvme,id=nvme,serial=liveupdate,bus=port",
+            ],
+        }
+    }
+}
 
 /// Where things are that QEMU should use.
 pub struct Resources<'a> {
@@ -29,6 +51,8 @@ pub struct Resources<'a> {
     pub ram: &'a GuestRam,
     /// The NVMe drive.
     pub drive: &'a Drive,
+    /// Where the functions sit.
+    pub topology: Topology,
 }
 
 /// Builds the arguments.
@@ -87,8 +111,11 @@ fn arguments(options: &Options, resources: &Resources<'_>) -> Arguments {
                 ),
                 drive,
             ),
-        )
-        .option("-device", "nvme,id=nvme,serial=liveupdate,addr=8")
+        );
+    for device in resources.topology.arguments() {
+        arguments.option("-device", device);
+    }
+    arguments
         .option(
             "-device",
             "nvme-ns,bus=nvme,drive=drive,logical_block_size=4096,physical_block_size=4096",

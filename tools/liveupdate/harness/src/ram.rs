@@ -54,11 +54,27 @@ impl GuestRam {
         format!("/proc/{}/fd/{}", std::process::id(), self.fd.as_raw_fd()).into()
     }
 
-    fn word(&self, address: u64) -> *mut u32 {
-        let address = usize::try_from(address).unwrap_or(usize::MAX);
+    fn word(&self, address: usize) -> *mut u32 {
         assert!(address.is_multiple_of(4) && address < SIZE);
         // SAFETY: within the mapping by the check above and the type invariant.
         unsafe { self.base.as_ptr().add(address) }.cast()
+    }
+}
+
+impl DmaMemory for GuestRam {
+    fn len(&self) -> usize {
+        SIZE
+    }
+
+    fn read_u32(&self, offset: usize) -> u32 {
+        // SAFETY: `word` returns a valid, aligned pointer; QEMU writes concurrently, hence
+        // volatile.
+        unsafe { self.word(offset).read_volatile() }
+    }
+
+    fn write_u32(&self, offset: usize, value: u32) {
+        // SAFETY: as in `read_u32`.
+        unsafe { self.word(offset).write_volatile(value) }
     }
 }
 
@@ -75,25 +91,26 @@ impl Drop for GuestRam {
 #[derive(Clone)]
 pub struct Pages {
     ram: Arc<GuestRam>,
-    pages: Arc<[u64]>,
+    pages: Arc<[usize]>,
     range: Range<usize>,
 }
 
 impl Pages {
     /// The pages at these guest-physical addresses, which come from the guest and are checked.
     pub fn new(ram: Arc<GuestRam>, pages: &[u64]) -> Result<Self> {
-        for &page in pages {
-            let offset = usize::try_from(page)?;
-            ensure!(
-                offset.is_multiple_of(PAGE) && offset < SIZE,
-                "{page:#x} is no page of the guest's RAM"
-            );
-        }
-        Ok(Self {
-            ram,
-            pages: pages.into(),
-            range: 0..pages.len() * PAGE,
-        })
+        let pages: Arc<[usize]> = pages
+            .iter()
+            .map(|&page| {
+                let offset = usize::try_from(page)?;
+                ensure!(
+                    offset.is_multiple_of(PAGE) && offset < SIZE,
+                    "{page:#x} is no page of the guest's RAM"
+                );
+                Ok(offset)
+            })
+            .collect::<Result<_>>()?;
+        let range = 0..pages.len() * PAGE;
+        Ok(Self { ram, pages, range })
     }
 
     /// A part of it.
@@ -110,10 +127,11 @@ impl Pages {
         })
     }
 
-    fn word(&self, offset: usize) -> *mut u32 {
+    /// Where in the RAM the word at `offset` is.
+    fn address(&self, offset: usize) -> usize {
         assert!(offset < self.range.len());
         let at = self.range.start + offset;
-        self.ram.word(self.pages[at / PAGE] + (at % PAGE) as u64)
+        self.pages[at / PAGE] + at % PAGE
     }
 }
 
@@ -123,14 +141,11 @@ impl DmaMemory for Pages {
     }
 
     fn read_u32(&self, offset: usize) -> u32 {
-        // SAFETY: `word` returns a valid, aligned pointer into the mapping, which lives as long as
-        // `ram`; QEMU writes concurrently, hence volatile.
-        unsafe { self.word(offset).read_volatile() }
+        self.ram.read_u32(self.address(offset))
     }
 
     fn write_u32(&self, offset: usize, value: u32) {
-        // SAFETY: as in `read_u32`.
-        unsafe { self.word(offset).write_volatile(value) }
+        self.ram.write_u32(self.address(offset), value);
     }
 }
 

@@ -2,19 +2,21 @@
 //! One live update with everything that is observed around it.
 
 use crate::cli::Options;
+use crate::damage;
 use crate::progress::Series;
+use crate::qemu::Topology;
 use crate::sampler::Sampler;
 use crate::status::Status;
-use crate::timeline::{KernelLog, split_kernels};
-use crate::vm::{Remains, Vm};
-use anyhow::{Context, Result, bail, ensure};
+use crate::timeline::{KernelLog, SCRUBBED, split_kernels};
+use crate::vm::{Machine, Remains, Vm};
+use anyhow::{Context, Result, bail};
 use devices::layout::DATA;
 use devices::memory::DmaMemory;
 use devices::plan::{Operation, operation};
 use devices::{block, layout};
 use protocol::{
-    Bound, Device, Hello, OUTCOME_OK, Preserve, Preserved, Reply, Request, Retrieved, Tree,
-    VerifiedReads, VmmConfig, VmmMemory,
+    Bound, Device, Hello, OUTCOME_OK, Preserved, Reply, Request, Retrieved, Tree, VerifiedReads,
+    VmmConfig, VmmMemory,
 };
 use std::ops::Range;
 use std::thread::sleep;
@@ -54,6 +56,8 @@ pub struct Marks {
 
 /// Everything that was observed.
 pub struct Record {
+    /// What was done.
+    pub scenario: Scenario,
     /// The devices.
     pub config: VmmConfig,
     /// The old kernel.
@@ -100,15 +104,63 @@ impl Record {
     }
 }
 
-/// Runs it. `name` names the folder of the logs.
-pub fn run(options: &Options, name: &str, what: Preserve) -> Result<Record> {
-    let status = Status::new(name);
+/// What to do.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// Names the folder of the logs.
+    pub name: &'static str,
+    /// Where the functions sit.
+    pub topology: Topology,
+    /// The sessions one after the other, each with the devices whose page tables are marked. All
+    /// but the last are cancelled; without a device, a session has the memory only.
+    pub sessions: &'static [&'static [Device]],
+    /// Whether to damage the state when the old kernel has let go of it.
+    pub damage_state: bool,
+}
+
+impl Scenario {
+    /// The update that should work.
+    pub const PRESERVED: Self = Self {
+        name: "preserved",
+        topology: Topology::RootBus,
+        sessions: &[&[Device::Es1370, Device::Nvme]],
+        damage_state: false,
+    };
+
+    /// The same without the page tables.
+    pub const CONTROL: Self = Self {
+        name: "control",
+        sessions: &[&[]],
+        ..Self::PRESERVED
+    };
+
+    /// Whether the page tables of `device` go to the next kernel.
+    pub fn preserves(&self, device: Device) -> bool {
+        let last = self.sessions.last();
+        last.is_some_and(|marked| marked.contains(&device))
+    }
+
+    /// How many devices do.
+    pub fn preserved_devices(&self) -> usize {
+        self.sessions.last().map_or(0, |marked| marked.len())
+    }
+}
+
+/// Runs it.
+pub fn run(options: &Options, scenario: &Scenario) -> Result<Record> {
+    let status = Status::new(scenario.name);
     status.phase("booting");
-    let (mut vm, old) = Vm::boot(options, name, IOS, IOS_PER_SECOND)?;
+    let machine = Machine {
+        topology: scenario.topology,
+        ios: IOS,
+        ios_per_second: IOS_PER_SECOND,
+    };
+    let (mut vm, old) = Vm::boot(options, scenario.name, &machine)?;
 
     let config = VmmConfig {
         devices: vec![Device::Es1370, Device::Nvme],
         nvme_ios: IOS,
+        unmapped: false,
     };
     status.phase("passing the devices through");
     let memory = match vm.request(&Request::OpenVmm(config.clone()))? {
@@ -116,25 +168,38 @@ pub fn run(options: &Options, name: &str, what: Preserve) -> Result<Record> {
         reply => bail!("unexpected {reply:?}"),
     };
     let sampler = Sampler::start(&vm.ram, &config, &memory, vm.clock)?;
-    done(vm.request(&Request::StartDma)?)?;
+    vm.request_done(&Request::StartDma)?;
     status.phase("loading the next kernel");
     vm.load_kernel()?;
     sleep(QUIET);
-    done(vm.request(&Request::QueueIos)?)?;
+    vm.request_done(&Request::QueueIos)?;
     sleep(QUIET);
 
     status.phase("preserving");
-    let preserve_start = vm.clock.now();
-    let preserved = match vm.request(&Request::Preserve { what })? {
-        Reply::Preserved(preserved) => preserved,
-        reply => bail!("unexpected {reply:?}"),
-    };
-    let preserve = preserve_start..vm.clock.now();
+    let mut preserve = vm.clock.now()..vm.clock.now();
+    let mut preserved = Preserved { steps: Vec::new() };
+    for (index, marked) in scenario.sessions.iter().enumerate() {
+        if index > 0 {
+            vm.request_done(&Request::Cancel)?;
+        }
+        let start = vm.clock.now();
+        let marked = marked.to_vec();
+        preserved = match vm.request(&Request::Preserve { marked })? {
+            Reply::Preserved(preserved) => preserved,
+            reply => bail!("unexpected {reply:?}"),
+        };
+        preserve = start..vm.clock.now();
+    }
     let handed_over = read_tree(&mut vm)?;
 
     status.phase("replacing the kernel");
     let kexec_start = vm.clock.now();
-    let (kexec_end, new) = vm.kexec()?;
+    vm.start_kexec()?;
+    if scenario.damage_state {
+        vm.wait_for_line(SCRUBBED)?;
+        vm.while_stopped(|ram| damage::damage_state(ram))?;
+    }
+    let (kexec_end, new) = vm.hello()?;
 
     status.phase("checking in the new kernel");
     sleep(QUIET);
@@ -172,6 +237,7 @@ pub fn run(options: &Options, name: &str, what: Preserve) -> Result<Record> {
     let remains = vm.power_off()?;
 
     Ok(Record {
+        scenario: scenario.clone(),
         memory_moved: retrieved.pages != memory.pages,
         kernels: split_kernels(&remains.console),
         config,
@@ -194,11 +260,6 @@ pub fn run(options: &Options, name: &str, what: Preserve) -> Result<Record> {
         },
         remains,
     })
-}
-
-fn done(reply: Reply) -> Result<()> {
-    ensure!(reply == Reply::Done, "unexpected {reply:?}");
-    Ok(())
 }
 
 fn read_tree(vm: &mut Vm) -> Result<Tree> {

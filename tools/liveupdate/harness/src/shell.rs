@@ -4,7 +4,7 @@
 use crate::cli::Options;
 use crate::drive::Drive;
 use crate::initramfs;
-use crate::qemu::{Qemu, Resources};
+use crate::qemu::{Qemu, Resources, Topology};
 use crate::ram::GuestRam;
 use crate::vm::cmdline;
 use anyhow::{Result, ensure};
@@ -26,6 +26,7 @@ pub fn run(options: &Options) -> Result<()> {
         cmdline: &format!("{} {OPTION}", cmdline(options)),
         ram: &ram,
         drive: &drive,
+        topology: Topology::RootBus,
     };
     eprintln!("Ctrl-A X ends QEMU, poweroff -f the machine.");
     let status = Qemu::run_interactive(options, &resources)?;

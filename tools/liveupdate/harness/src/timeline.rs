@@ -7,22 +7,21 @@ use std::time::Duration;
 
 /// The old kernel hands over to the new one.
 pub const JUMP: &str = "kexec_core: Starting new kernel";
+/// The old kernel has cleared everything that is not preserved and lets go of the IOMMU.
+pub const SCRUBBED: &str = " goes on: ";
 /// The new kernel has adopted an IOMMU's tables.
 pub const TAKEOVER: &str = " taken over: ";
 /// The new kernel has put an immutable domain in front of a device.
 pub const RESTORE: &str = ": restored domain ";
+/// The new kernel uses nothing of the state.
+pub const REJECTED: &str = "the state of the previous kernel is rejected";
 /// First line of a kernel's log.
 const BANNER: &str = "Linux version ";
 
-/// Lines that no kernel should print.
-const COMPLAINTS: [&str; 6] = [
-    "Kernel panic",
-    "BUG: ",
-    "WARNING: ",
-    "Oops: ",
-    "DMAR: DRHD: handling fault status",
-    "DMAR: [DMA ",
-];
+/// What a kernel prints when it has gone wrong.
+const CRASHES: [&str; 4] = ["Kernel panic", "BUG: ", "WARNING: ", "Oops: "];
+/// What a kernel prints when a device had a fault.
+const FAULTS: [&str; 2] = ["DMAR: DRHD: handling fault status", "DMAR: [DMA "];
 
 /// A line of a kernel's log with the time at which the kernel printed it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -55,12 +54,21 @@ impl KernelLog {
         Some(lines.find(|line| line.text.contains(pattern))?.time)
     }
 
-    /// Lines that no kernel should print.
-    pub fn complaints(&self) -> impl Iterator<Item = &str> {
+    fn with_any(&self, words: &'static [&'static str]) -> impl Iterator<Item = &str> {
         self.lines
             .iter()
             .map(|line| &*line.text)
-            .filter(|text| COMPLAINTS.iter().any(|word| text.contains(word)))
+            .filter(|text| words.iter().any(|word| text.contains(word)))
+    }
+
+    /// Lines of a kernel that has gone wrong.
+    pub fn crashes(&self) -> impl Iterator<Item = &str> {
+        self.with_any(&CRASHES)
+    }
+
+    /// Lines that no kernel should print.
+    pub fn complaints(&self) -> impl Iterator<Item = &str> {
+        self.crashes().chain(self.with_any(&FAULTS))
     }
 }
 

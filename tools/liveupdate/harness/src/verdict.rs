@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Whether what was observed shows what it should.
 
+use crate::progress::Series;
 use crate::scenario::Record;
-use crate::timeline::{JUMP, KernelLog, RESTORE, TAKEOVER};
+use crate::timeline::{JUMP, KernelLog, REJECTED, RESTORE, TAKEOVER};
 use anyhow::Result;
-use protocol::OUTCOME_OK;
+use protocol::{Device, OUTCOME_OK};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// A device may be silent for at most this long while the kernel is replaced.
 const MAX_GAP: Duration = Duration::from_millis(100);
-/// A control must have been alive for this long before the kexec to prove anything.
+/// A device must have been alive this shortly before the kexec for its death to prove anything.
 const ALIVE_BEFORE: Duration = Duration::from_millis(300);
 
 /// A claim with its evidence.
@@ -32,6 +33,12 @@ impl Property {
             holds,
             observed: observed.into(),
         }
+    }
+
+    /// The same claim about something that has a name.
+    pub fn of(mut self, subject: &str) -> Self {
+        self.claim = format!("{subject}: {}", self.claim);
+        self
     }
 
     fn equal(claim: impl Into<String>, found: &str, expected: &str) -> Self {
@@ -81,6 +88,13 @@ pub fn data_errors(record: &Record) -> Vec<String> {
     errors
 }
 
+fn crashes(record: &Record) -> Vec<String> {
+    let logs = record.kernels.iter();
+    logs.flat_map(KernelLog::crashes)
+        .map(str::to_owned)
+        .collect()
+}
+
 fn complaints(record: &Record) -> Vec<String> {
     let logs = record.kernels.iter();
     logs.flat_map(KernelLog::complaints)
@@ -88,126 +102,172 @@ fn complaints(record: &Record) -> Vec<String> {
         .collect()
 }
 
-/// What the update with preservation must show.
-pub fn preserved(record: &Record) -> Result<Vec<Property>> {
+/// What must hold for a device whose page tables are handed over.
+fn goes_on(record: &Record, series: &Series) -> Property {
     let window = &record.marks.kexec;
-    let mut properties = vec![
-        Property::none(
-            "no IOMMU fault (QEMU's trace)",
-            &record.remains.iommu.faults,
+    let gap = series.max_gap(window);
+    Property::new(
+        format!(
+            "{}: DMA in every {} ms of the kexec",
+            series.device.name(),
+            MAX_GAP.as_millis()
+        ),
+        gap <= MAX_GAP,
+        format!(
+            "longest gap {} ms, {} bytes",
+            gap.as_millis(),
+            series.within(window).bytes
+        ),
+    )
+}
+
+/// What must hold for a device whose page tables are not handed over.
+fn dies(record: &Record, series: &Series) -> Result<Vec<Property>> {
+    let name = series.device.name();
+    let kexec = record.marks.kexec.start;
+    // Shutting the old kernel down takes a while; what counts is the time after it.
+    let jump = record.old_log()?.first(JUMP);
+    let after = series.next_look(jump.unwrap_or(record.marks.kexec.end));
+    let alive = series.within(&(kexec.saturating_sub(ALIVE_BEFORE)..kexec));
+    let dead = series.within(&(after..record.marks.afterwards.end));
+    Ok(vec![
+        Property::new(
+            format!("{name}: DMA before the kexec"),
+            alive.bytes > 0,
+            format!("{} bytes in {} ms", alive.bytes, ALIVE_BEFORE.as_millis()),
         ),
         Property::new(
-            "translation was never off (QEMU's trace)",
-            record.remains.iommu.translation_off == 0,
-            format!("off {} times", record.remains.iommu.translation_off),
+            format!("{name}: no DMA after it"),
+            dead.bytes == 0,
+            format!("{} bytes", dead.bytes),
         ),
-        Property::none("no data error", &data_errors(record)),
-    ];
-    for series in &record.series {
-        let gap = series.max_gap(window);
-        properties.push(Property::new(
-            format!(
-                "{}: DMA in every {} ms of the kexec",
-                series.device.name(),
-                MAX_GAP.as_millis()
-            ),
-            gap <= MAX_GAP,
-            format!(
-                "longest gap {} ms, {} bytes",
-                gap.as_millis(),
-                series.within(window).bytes
-            ),
-        ));
-    }
-    let expected = record.config.devices.len();
+    ])
+}
+
+/// What must hold when page tables are handed over.
+fn takes_over(record: &Record) -> Result<Vec<Property>> {
+    let expected = record.scenario.preserved_devices();
     let restored = restored_domains(record)?;
-    properties.extend([
+    let log = record.new_log()?;
+    let said = |what: &str, pattern: &str| {
+        let found = log.first(pattern).is_some();
+        let observed = if found { "found" } else { "not in its log" };
+        Property::new(format!("the new kernel says when: {what}"), found, observed)
+    };
+    Ok(vec![
+        said("takeover", TAKEOVER),
+        said("restore", RESTORE),
         Property::new(
-            "one restored domain per device",
+            "one restored domain per preserved device",
             restored == expected,
             format!("{restored} of {expected}"),
         ),
-        Property::equal(
-            "a host driver is refused",
-            &record.host_driver_bind,
-            "EBUSY",
-        ),
-        Property::equal(
-            "a foreign iommufd is refused",
-            &record.foreign_bind.iommufd,
-            "EPERM",
+    ])
+}
+
+/// What must hold for the memory and both kernels in any case.
+fn stays_in_order(record: &Record) -> Vec<Property> {
+    let memory = if record.memory_moved {
+        "moved"
+    } else {
+        "not moved"
+    };
+    vec![
+        Property::none(
+            "no IOMMU fault (QEMU's trace)",
+            &record.remains.iommu.faults,
         ),
         Property::equal(
             "the memory is retrieved",
             &record.retrieved.memfd,
             OUTCOME_OK,
         ),
-        Property::new(
-            "the memory is where it was",
-            !record.memory_moved,
-            if record.memory_moved {
-                "moved"
-            } else {
-                "not moved"
-            },
-        ),
+        Property::new("the memory is where it was", !record.memory_moved, memory),
         Property::none("no kernel complains", &complaints(record)),
-    ]);
-    for (name, log, pattern) in [
-        ("jump", record.old_log()?, JUMP),
-        ("takeover", record.new_log()?, TAKEOVER),
-        ("restore", record.new_log()?, RESTORE),
-    ] {
-        let time = log.first(pattern);
-        properties.push(Property::new(
-            format!("the kernel says when: {name}"),
-            time.is_some(),
-            if time.is_some() {
-                "found"
-            } else {
-                "not in its log"
-            },
-        ));
+    ]
+}
+
+/// Whether hardware translated all the time; with nothing preserved it need not.
+fn translates(record: &Record) -> Property {
+    let off = record.remains.iommu.translation_off;
+    Property::new(
+        "translation was never off (QEMU's trace)",
+        off == 0,
+        format!("off {off} times"),
+    )
+}
+
+/// What a host driver and a foreign iommufd must get.
+fn ownership(record: &Record, nvme: bool, es1370: bool) -> [Property; 2] {
+    let (driver, iommufd) = (&record.host_driver_bind, &record.foreign_bind.iommufd);
+    [
+        if nvme {
+            Property::equal("a host driver is refused", driver, "EBUSY")
+        } else {
+            Property::equal("a host driver is let in", driver, OUTCOME_OK)
+        },
+        if es1370 {
+            Property::equal("a foreign iommufd is refused", iommufd, "EPERM")
+        } else {
+            Property::equal("another iommufd is let in", iommufd, OUTCOME_OK)
+        },
+    ]
+}
+
+/// What an update must show, device by device as the scenario preserves them.
+pub fn update(record: &Record) -> Result<Vec<Property>> {
+    let preserves = |device| record.scenario.preserves(device);
+    let mut properties = stays_in_order(record);
+    if record.scenario.preserved_devices() > 0 {
+        properties.push(translates(record));
+        properties.extend(takes_over(record)?);
     }
+    for series in &record.series {
+        if preserves(series.device) {
+            properties.push(goes_on(record, series));
+        } else {
+            properties.extend(dies(record, series)?);
+        }
+    }
+    if preserves(Device::Nvme) {
+        properties.push(Property::none("no data error", &data_errors(record)));
+    }
+    properties.extend(ownership(
+        record,
+        preserves(Device::Nvme),
+        preserves(Device::Es1370),
+    ));
     Ok(properties)
 }
 
-/// What the update without preservation must show.
-pub fn control(record: &Record) -> Result<Vec<Property>> {
-    let kexec = record.marks.kexec.start;
-    let before = kexec.saturating_sub(ALIVE_BEFORE)..kexec;
-    // Shutting the old kernel down takes a while; what counts is the time after it.
-    let jump = record
-        .old_log()?
-        .first(JUMP)
-        .unwrap_or(record.marks.kexec.end);
-    let mut properties = Vec::new();
+/// What an update with a damaged state must show: nothing of it is used, no DMA roams, and the
+/// kernel boots on.
+pub fn damaged(record: &Record) -> Result<Vec<Property>> {
+    let log = record.new_log()?;
+    let said = log.first(REJECTED).is_some();
+    let restored = restored_domains(record)?;
+    let mut properties = vec![
+        Property::new(
+            "the new kernel rejects the state",
+            said,
+            if said { "found" } else { "not in its log" },
+        ),
+        translates(record),
+        Property::new(
+            "no domain is restored",
+            restored == 0,
+            format!("{restored} restored"),
+        ),
+        Property::none("no kernel crashes", &crashes(record)),
+    ];
     for series in &record.series {
-        let name = series.device.name();
-        let after = series.next_look(jump)..record.marks.afterwards.end;
-        let (alive, dead) = (series.within(&before), series.within(&after));
+        let after = series.next_look(record.marks.kexec.end);
+        let dead = series.within(&(after..record.marks.afterwards.end));
         properties.push(Property::new(
-            format!("control, {name}: DMA before the kexec"),
-            alive.bytes > 0,
-            format!("{} bytes in {} ms", alive.bytes, ALIVE_BEFORE.as_millis()),
-        ));
-        properties.push(Property::new(
-            format!("control, {name}: no DMA after it"),
+            format!("{}: no DMA in the new kernel", series.device.name()),
             dead.bytes == 0,
             format!("{} bytes", dead.bytes),
         ));
     }
-    properties.extend([
-        Property::equal(
-            "control: a host driver is let in",
-            &record.host_driver_bind,
-            OUTCOME_OK,
-        ),
-        Property::equal(
-            "control: another iommufd is let in",
-            &record.foreign_bind.iommufd,
-            OUTCOME_OK,
-        ),
-    ]);
     Ok(properties)
 }

@@ -8,10 +8,10 @@ use crate::control::{Control, Gone};
 use crate::drive::Drive;
 use crate::initramfs;
 use crate::iommu_trace::IommuTrace;
-use crate::qemu::{CMDLINE, Qemu, Resources};
+use crate::qemu::{CMDLINE, Qemu, Resources, Topology};
 use crate::ram::GuestRam;
 use crate::run_dir::RunDir;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use protocol::{Hello, Reply, Request};
 use qapi::{Qmp, Stream, qmp};
 use std::io::BufReader;
@@ -49,6 +49,26 @@ pub struct Vm {
     _files: TempDir,
 }
 
+/// The parts that differ from run to run.
+#[derive(Clone, Copy, Debug)]
+pub struct Machine {
+    /// Where the functions sit.
+    pub topology: Topology,
+    /// Size of the NVMe plan.
+    pub ios: u16,
+    /// Commands that the drive completes in a second.
+    pub ios_per_second: u32,
+}
+
+impl Machine {
+    /// For runs in which nobody uses the drive.
+    pub const PLAIN: Self = Self {
+        topology: Topology::RootBus,
+        ios: 1,
+        ios_per_second: 100,
+    };
+}
+
 /// The kernel command line that the options ask for.
 pub fn cmdline(options: &Options) -> String {
     format!("{CMDLINE} {}", options.cmdline_extra)
@@ -57,30 +77,24 @@ pub fn cmdline(options: &Options) -> String {
 }
 
 impl Vm {
-    /// Starts the machine and waits for its agent. `ios` is the size of the NVMe plan.
-    pub fn boot(
-        options: &Options,
-        name: &str,
-        ios: u16,
-        ios_per_second: u32,
-    ) -> Result<(Self, Hello)> {
+    /// Starts the machine and waits for its agent.
+    pub fn boot(options: &Options, name: &str, machine: &Machine) -> Result<(Self, Hello)> {
         let dir = RunDir::create(&options.out, name)?;
-        Self::start(options, &dir, ios, ios_per_second)
+        Self::start(options, &dir, machine)
             .with_context(|| format!("the logs are in {}", dir.path().display()))
     }
 
-    fn start(
-        options: &Options,
-        dir: &RunDir,
-        ios: u16,
-        ios_per_second: u32,
-    ) -> Result<(Self, Hello)> {
+    fn start(options: &Options, dir: &RunDir, machine: &Machine) -> Result<(Self, Hello)> {
         let files = tempfile::Builder::new()
             .prefix("liveupdate-vm-")
             .tempdir()?;
         let initramfs = files.path().join("initramfs");
         initramfs::build(options, &initramfs)?;
-        let drive = Drive::create(files.path().join("drive"), ios, ios_per_second)?;
+        let drive = Drive::create(
+            files.path().join("drive"),
+            machine.ios,
+            machine.ios_per_second,
+        )?;
         let ram = Arc::new(GuestRam::create()?);
         let cmdline = cmdline(options);
         let control = UnixListener::bind(files.path().join("control"))?;
@@ -90,6 +104,7 @@ impl Vm {
             cmdline: &cmdline,
             ram: &ram,
             drive: &drive,
+            topology: machine.topology,
         };
         let clock = Clock::start();
         let mut qemu = Qemu::start(options, &resources, files.path(), dir)?;
@@ -124,7 +139,7 @@ impl Vm {
 
     /// Sends a request and waits for the answer.
     pub fn request(&mut self, request: &Request) -> Result<Reply> {
-        let reply = self.control.request(request, REQUEST);
+        let reply = self.control.request(request, REQUEST, drop);
         self.explain(reply, &format!("{request:?}"))
     }
 
@@ -137,10 +152,69 @@ impl Vm {
         }
     }
 
+    /// Sends a request that has nothing to answer.
+    pub fn request_done(&mut self, request: &Request) -> Result<()> {
+        match self.request(request)? {
+            Reply::Done => Ok(()),
+            reply => bail!("unexpected {reply:?}"),
+        }
+    }
+
+    /// Runs a program and returns its output and its exit status.
+    pub fn run_program(
+        &mut self,
+        argv: &[&str],
+        timeout: Duration,
+    ) -> Result<(Vec<String>, Option<i32>)> {
+        let request = Request::Run {
+            argv: argv.iter().map(|&word| word.into()).collect(),
+            timeout_s: timeout.as_secs(),
+        };
+        let mut output = Vec::new();
+        let reply = self
+            .control
+            .request(&request, timeout + REQUEST, |line| output.push(line));
+        match self.explain(reply, argv.first().unwrap_or(&""))? {
+            Reply::Exited { code } => Ok((output, code)),
+            reply => bail!("unexpected {reply:?}"),
+        }
+    }
+
+    /// Starts the loaded kernel.
+    pub fn start_kexec(&mut self) -> Result<()> {
+        self.control.send(&Request::Kexec)
+    }
+
     /// Starts the loaded kernel and waits for its agent.
-    pub fn kexec(&mut self) -> Result<(Duration, Hello)> {
-        self.control.send(&Request::Kexec)?;
-        self.hello()
+    pub fn kexec(&mut self) -> Result<Hello> {
+        self.start_kexec()?;
+        Ok(self.hello()?.1)
+    }
+
+    /// Waits until the kernel has printed a line with `pattern`.
+    pub fn wait_for_line(&mut self, pattern: &str) -> Result<()> {
+        let deadline = Instant::now() + self.timeout;
+        while !self.console.contains(pattern) {
+            if Instant::now() >= deadline {
+                let error = Err(anyhow!("no line with {pattern:?} in the kernel log"));
+                return self.explain(error, "waiting for the kernel log");
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    /// Stops the processors, does something to the RAM, and lets them go on.
+    pub fn while_stopped(&mut self, action: impl FnOnce(&GuestRam) -> Result<()>) -> Result<()> {
+        self.monitor.execute(&qmp::stop {}).context("QMP stop")?;
+        let result = action(&self.ram);
+        self.monitor.execute(&qmp::cont {}).context("QMP cont")?;
+        result
+    }
+
+    /// The kernel log so far.
+    pub fn console(&self) -> &Console {
+        &self.console
     }
 
     /// Adds to an error how QEMU has ended, what the machine last said and where the logs are.

@@ -11,6 +11,6 @@ mod message;
 pub use line::{LineReader, write_line};
 pub use message::{
     Bound, Device, Event, Failure, FileContent, HWPT_TOKEN_BASE, Hello, Loaded, NEXT_KERNEL,
-    OUTCOME_OK, Preserve, Preserved, Reply, Request, Retrieved, SESSION_NAME, Step, TOKEN_IOMMUFD,
+    OUTCOME_OK, Preserved, Reply, Request, Retrieved, SESSION_NAME, Step, TOKEN_IOMMUFD,
     TOKEN_MEMFD, Tree, VerifiedReads, VmmConfig, VmmMemory,
 };

@@ -51,16 +51,8 @@ pub struct VmmConfig {
     pub devices: Vec<Device>,
     /// How many NVMe commands will be queued.
     pub nvme_ios: u16,
-}
-
-/// What to hand over to the next kernel.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Preserve {
-    /// The memory alone: the control of everything that the page tables are for.
-    MemoryOnly,
-    /// The memory and the marked page tables.
-    MemoryAndIommufd,
+    /// Leave the IOAS empty, so that every access of a device is a fault.
+    pub unmapped: bool,
 }
 
 /// From the harness to the agent.
@@ -75,8 +67,9 @@ pub enum Request {
     LoadKernel { cmdline: String },
     /// Queue every planned NVMe command and ring the doorbell once. Answer: `Done`.
     QueueIos,
-    /// Create the session and preserve. Answer: `Preserved`.
-    Preserve { what: Preserve },
+    /// Create the session, preserve the memory and, if any device is named, the iommufd with the
+    /// page tables of these devices marked. Answer: `Preserved`.
+    Preserve { marked: Vec<Device> },
     /// Close the session, which gives everything in it back. Answer: `Done`.
     Cancel,
     /// Start the loaded kernel; an answer comes only when that fails.

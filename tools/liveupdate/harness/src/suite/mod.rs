@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0
+//! All tests that need a machine.
+
+mod kunit;
+mod results;
+mod selftests;
+mod stub_image;
+mod tap;
+mod updates;
+mod witness;
+
+use crate::cli::TestOptions;
+use anyhow::Result;
+use results::Results;
+
+/// One group of tests.
+struct Group {
+    name: &'static str,
+    run: fn(&TestOptions, &mut Results) -> Result<()>,
+}
+
+const GROUPS: [Group; 6] = [
+    Group {
+        name: "updates",
+        run: updates::run,
+    },
+    Group {
+        name: "witness",
+        run: witness::run,
+    },
+    Group {
+        name: "kunit",
+        run: kunit::run,
+    },
+    Group {
+        name: "selftests",
+        run: selftests::run_ours,
+    },
+    Group {
+        name: "stub-image",
+        run: stub_image::run,
+    },
+    Group {
+        name: "tree",
+        run: selftests::compare_tree,
+    },
+];
+
+/// Runs the groups that are asked for and prints `N passed, N failed, N skipped` as the last line;
+/// returns whether something passed and nothing failed.
+pub fn run(options: &TestOptions) -> Result<bool> {
+    let mut results = Results::default();
+    for group in &GROUPS {
+        if !options.only.is_empty() && !options.only.iter().any(|only| only == group.name) {
+            continue;
+        }
+        // A group that cannot run is a failure, and no reason not to run the others.
+        if let Err(error) = (group.run)(options, &mut results) {
+            results.fail(group.name, &format!("{error:#}"));
+        }
+    }
+    println!("{results}");
+    Ok(results.all_passed())
+}

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Kernel selftests in the machine.
+
+use super::results::Results;
+use super::tap::{Report, TestResult};
+use crate::cli::{Options, TestOptions};
+use crate::vm::{Machine, Vm};
+use anyhow::{Context, Result};
+use protocol::NEXT_KERNEL;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+/// The project's own.
+pub const OURS: &str = "iommu_liveupdate";
+/// The tree's own, of what the project changes.
+const TREE: [&str; 2] = ["iommu", "liveupdate"];
+/// Programs that need a kexec between their two stages begin with this.
+const STAGED: &str = "luo_";
+/// Not a test of its own, see `stub_image`.
+const NOT_ALONE: &str = "kexec_load_jump";
+/// How long a program may take.
+const TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Names of the programs of a target: what can be executed.
+fn programs(selftests: &Path, target: &str) -> Result<Vec<String>> {
+    let path = selftests.join(target);
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&path).with_context(|| path.display().to_string())? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let executable = metadata.is_file() && metadata.permissions().mode() & 0o111 != 0;
+        if executable && !name.contains('.') && name != NOT_ALONE {
+            names.push(name);
+        }
+    }
+    names.sort();
+    anyhow::ensure!(!names.is_empty(), "no programs in {}", path.display());
+    Ok(names)
+}
+
+/// Runs one stage of a program.
+fn stage(vm: &mut Vm, target: &str, program: &str, stage: Option<&str>) -> Result<Report> {
+    let path = format!("/{target}/{program}");
+    let kernel = format!("IOMMU_LIVEUPDATE_KERNEL={NEXT_KERNEL}");
+    let mut argv = vec![
+        "/bin/busybox",
+        "env",
+        "IOMMU_LIVEUPDATE_STRICT=1",
+        &kernel,
+        &path,
+    ];
+    argv.extend(stage.map(|stage| ["-s", stage]).into_iter().flatten());
+    let (output, _) = vm.run_program(&argv, TIMEOUT)?;
+    Ok(Report::parse(output.iter().map(|line| &**line)))
+}
+
+/// Runs a program in a machine of its own; returns a report per stage.
+fn run_program(options: &Options, run: &str, target: &str, program: &str) -> Result<Vec<Report>> {
+    let name = format!("{run}-{target}-{program}");
+    let (mut vm, _) = Vm::boot(options, &name, &Machine::PLAIN)?;
+    let mut reports = Vec::new();
+    if program.starts_with(STAGED) {
+        vm.load_kernel()?;
+        reports.push(stage(&mut vm, target, program, Some("1"))?);
+        vm.kexec()?;
+        reports.push(stage(&mut vm, target, program, Some("2"))?);
+    } else {
+        reports.push(stage(&mut vm, target, program, None)?);
+    }
+    vm.power_off()?;
+    Ok(reports)
+}
+
+/// The project's own selftests, on the test kernel.
+pub fn run_ours(options: &TestOptions, results: &mut Results) -> Result<()> {
+    let common = options.on_test_kernel()?;
+    for program in programs(options.selftests()?, OURS)? {
+        let name = format!("{OURS}/{program}");
+        match run_program(&common, "selftest", OURS, &program) {
+            Ok(reports) => reports
+                .iter()
+                .for_each(|report| results.report(&name, report)),
+            Err(error) => results.fail(&name, &format!("{error:#}")),
+        }
+    }
+    Ok(())
+}
+
+/// The first difference between what two kernels gave.
+fn difference(patched: &[TestResult], unpatched: &[TestResult]) -> Option<String> {
+    let missing = unpatched.iter().find(|result| !patched.contains(result));
+    let new = patched.iter().find(|result| !unpatched.contains(result));
+    match (new, missing) {
+        (None, None) => None,
+        (new, missing) => Some(format!("patched: {new:?}, unpatched: {missing:?}")),
+    }
+}
+
+/// The tree's own selftests give the same results with and without the project.
+pub fn compare_tree(options: &TestOptions, results: &mut Results) -> Result<()> {
+    let patched = options.on_test_kernel()?;
+    let unpatched = options.on_unpatched_kernel()?;
+    for target in TREE {
+        for program in programs(options.selftests()?, target)? {
+            let name = format!("{target}/{program}: the same with and without the patches");
+            let all = |options, run| -> Result<Vec<TestResult>> {
+                let reports = run_program(options, run, target, &program)?;
+                Ok(reports.into_iter().flat_map(|r| r.results).collect())
+            };
+            let compared = all(&unpatched, "unpatched")
+                .and_then(|unpatched| Ok((all(&patched, "patched")?, unpatched)));
+            match compared {
+                Ok((patched, unpatched)) => {
+                    let observed = difference(&patched, &unpatched);
+                    let holds = observed.is_none() && !patched.is_empty();
+                    let observed = observed.unwrap_or_else(|| "no results".into());
+                    results.check(&name, holds, &observed);
+                }
+                Err(error) => results.fail(&name, &format!("{error:#}")),
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::suite::tap::Outcome;
+
+    #[test]
+    fn differences_are_found_either_way() {
+        let result = |name: &str, outcome| TestResult {
+            name: name.into(),
+            outcome,
+        };
+        let a = [result("a", Outcome::Pass), result("b", Outcome::Fail)];
+        let b = [result("a", Outcome::Pass), result("b", Outcome::Pass)];
+        assert_eq!(difference(&a, &a), None);
+        assert!(difference(&a, &b).is_some());
+        assert!(difference(&a[..1], &a).is_some());
+        assert!(difference(&a, &a[..1]).is_some());
+    }
+}

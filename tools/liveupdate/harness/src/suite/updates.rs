@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Updates of the kernel under running DMA, each with what must not work beside what must.
+
+use super::results::Results;
+use crate::cli::TestOptions;
+use crate::qemu::Topology;
+use crate::scenario::{self, Record, Scenario};
+use crate::verdict::{self, Property};
+use anyhow::Result;
+use protocol::Device;
+
+const BOTH: &[Device] = &[Device::Es1370, Device::Nvme];
+
+/// An update and what it must show.
+struct Update {
+    scenario: Scenario,
+    verdict: fn(&Record) -> Result<Vec<Property>>,
+}
+
+/// `CONTROL` is the control of all that preserve; what is dead there is alive here.
+const UPDATES: [Update; 7] = [
+    Update {
+        scenario: Scenario::PRESERVED,
+        verdict: verdict::update,
+    },
+    Update {
+        scenario: Scenario::CONTROL,
+        verdict: verdict::update,
+    },
+    // A cancelled session preserves nothing.
+    Update {
+        scenario: Scenario {
+            name: "cancelled",
+            sessions: &[BOTH, &[]],
+            ..Scenario::PRESERVED
+        },
+        verdict: verdict::update,
+    },
+    // After a cancelled session the next one works.
+    Update {
+        scenario: Scenario {
+            name: "preserved-again",
+            sessions: &[BOTH, BOTH],
+            ..Scenario::PRESERVED
+        },
+        verdict: verdict::update,
+    },
+    // The device that is not preserved is stopped, beside the one that goes on.
+    Update {
+        scenario: Scenario {
+            name: "one-of-two",
+            sessions: &[&[Device::Es1370]],
+            ..Scenario::PRESERVED
+        },
+        verdict: verdict::update,
+    },
+    // The bridges on the way have to forward.
+    Update {
+        scenario: Scenario {
+            name: "root-port",
+            topology: Topology::RootPort,
+            ..Scenario::PRESERVED
+        },
+        verdict: verdict::update,
+    },
+    Update {
+        scenario: Scenario {
+            name: "damaged-state",
+            damage_state: true,
+            ..Scenario::PRESERVED
+        },
+        verdict: verdict::damaged,
+    },
+];
+
+/// Runs them.
+pub fn run(options: &TestOptions, results: &mut Results) -> Result<()> {
+    for update in &UPDATES {
+        let name = update.scenario.name;
+        let record = scenario::run(&options.common, &update.scenario);
+        match record.and_then(|record| (update.verdict)(&record)) {
+            Ok(properties) => results.properties(name, properties),
+            Err(error) => results.fail(name, &format!("{error:#}")),
+        }
+    }
+    Ok(())
+}
