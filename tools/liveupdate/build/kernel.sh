@@ -67,6 +67,16 @@ verify_config() {
 			"${refused[@]}" "log: $LOGS/kernel-$flavour-config.log"
 }
 
+# Most objects of the kernel with the tests are those of the one without.
+seed() {
+	[ "$flavour" = test ] && [ ! -d "$out" ] &&
+		[ -f "$VERSION_DIR/vm/arch/x86/boot/bzImage" ] || return 0
+	rm -rf "$out.new"
+	step "Copying the objects of the kernel (vm)" "$LOGS/kernel-seed.log" \
+		cp -a "$VERSION_DIR/vm" "$out.new"
+	mv "$out.new" "$out"
+}
+
 build() {
 	kmake -j"$(nproc)" bzImage
 }
@@ -91,6 +101,7 @@ else
 	toolchain
 fi
 out=$VERSION_DIR/$flavour
+seed
 mkdir -p "$out"
 for fragment in "${fragments[@]}"; do
 	cat "$BUILD_DIR/$fragment.config"
