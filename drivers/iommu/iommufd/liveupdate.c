@@ -18,6 +18,7 @@
  */
 #include <linux/iommu.h>
 #include <linux/iommufd.h>
+#include <linux/memfd.h>
 #include <linux/pagemap.h>
 #include <linux/pci.h>
 
@@ -286,8 +287,11 @@ bool iommufd_liveupdate_next_area(struct iommufd_hwpt_paging *hwpt, u64 iova,
 	out->iova = iopt_area_iova(area);
 	out->last_iova = iopt_area_last_iova(area);
 	out->file = NULL;
-	if (area->pages->type == IOPT_ADDRESS_FILE)
+	out->seals = -EINVAL;
+	if (area->pages->type == IOPT_ADDRESS_FILE) {
 		out->file = area->pages->file;
+		out->seals = memfd_get_seals(out->file);
+	}
 	return true;
 }
 
