@@ -225,7 +225,7 @@ mod tests {
 
         // ENODEV
         assert_eq!(errno(check_device(not_pci)), -19);
-        for device in groups.into_iter().chain(unsupported) {
+        for device in Iterator::chain(groups.into_iter(), unsupported) {
             // EOPNOTSUPP
             assert_eq!(errno(check_device(device)), -95);
         }
