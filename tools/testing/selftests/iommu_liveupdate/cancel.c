@@ -5,8 +5,6 @@
  */
 #include <libliveupdate.h>
 
-#include "../kselftest_harness.h"
-
 #include "es1370.h"
 #include "iommufd.h"
 #include "pci.h"
@@ -27,18 +25,13 @@ FIXTURE(cancel)
 FIXTURE_SETUP(cancel)
 {
 	char bdf[PCI_BDF_SIZE];
-	int iommufd;
+	const char *reason = vmm_missing(bdf);
 
-	iommufd = iommufd_open();
-	REQUIRE(iommufd >= 0, "no " IOMMUFD_DEV);
-	REQUIRE(hwpt_mark(iommufd, 0, 1) != -ENOTTY,
-		"the kernel has no MARK_PRESERVE");
-	close(iommufd);
-
+	if (reason)
+		SKIP(return missing(_metadata), "%s", reason);
 	self->luo = luo_open_device();
-	REQUIRE(self->luo >= 0, "no " LUO_DEVICE);
-	REQUIRE(!pci_find(PCI_VENDOR_ENSONIQ, PCI_DEVICE_ES1370,
-			  PCI_GROUP_SINGLE, bdf), "no ES1370");
+	if (self->luo < 0)
+		SKIP(return missing(_metadata), "no " LUO_DEVICE);
 	ASSERT_EQ(0, vmm_create(&self->vmm, bdf));
 	ASSERT_EQ(0, es1370_start(&self->vmm.dev, GUEST_IOVA));
 }
@@ -50,14 +43,14 @@ FIXTURE_TEARDOWN(cancel)
 }
 
 /* Preserve, and cancel by closing the session. */
-static int preserve_and_cancel(const FIXTURE_DATA(cancel) *self)
+static int preserve_and_cancel(int luo, const struct vmm *vmm)
 {
-	int session = luo_create_session(self->luo, "cancel");
+	int session = luo_create_session(luo, "cancel");
 	int ret;
 
 	if (session < 0)
 		return session;
-	ret = vmm_preserve(&self->vmm, session);
+	ret = vmm_preserve(vmm, session);
 	close(session);
 	return ret;
 }
@@ -82,7 +75,7 @@ static long stat_read(const char *path, const char *name)
 TEST_F(cancel, preserve_again)
 {
 	for (int i = 0; i < 4; i++) {
-		EXPECT_EQ(0, preserve_and_cancel(self));
+		EXPECT_EQ(0, preserve_and_cancel(self->luo, &self->vmm));
 		EXPECT_TRUE(es1370_dma_arrives(self->vmm.guest));
 	}
 }
@@ -126,7 +119,7 @@ TEST_F(cancel, killed)
 	ASSERT_EQ(0, close(session));
 	EXPECT_EQ(0, hwpt_mark(self->vmm.iommufd, self->vmm.hwpt,
 			       VMM_HWPT_TOKEN));
-	EXPECT_EQ(0, preserve_and_cancel(self));
+	EXPECT_EQ(0, preserve_and_cancel(self->luo, &self->vmm));
 }
 
 TEST_F_TIMEOUT(cancel, leaks_nothing, 120)
@@ -134,14 +127,14 @@ TEST_F_TIMEOUT(cancel, leaks_nothing, 120)
 	long tables, available;
 
 	/* The first round may fill caches. */
-	ASSERT_EQ(0, preserve_and_cancel(self));
+	ASSERT_EQ(0, preserve_and_cancel(self->luo, &self->vmm));
 	tables = stat_read("/proc/vmstat", "nr_iommu_pages");
 	available = stat_read("/proc/meminfo", "MemAvailable:");
 	ASSERT_GT(tables, 0);
 	ASSERT_GT(available, 0);
 
 	for (int i = 0; i < ROUNDS; i++)
-		ASSERT_EQ(0, preserve_and_cancel(self));
+		ASSERT_EQ(0, preserve_and_cancel(self->luo, &self->vmm));
 
 	EXPECT_EQ(tables, stat_read("/proc/vmstat", "nr_iommu_pages"));
 	EXPECT_GE(stat_read("/proc/meminfo", "MemAvailable:"),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-#include <stddef.h>
 #include <unistd.h>
+
+#include "../kselftest.h"
 
 #include "es1370.h"
 
@@ -32,7 +33,7 @@ int es1370_start(const struct vfio_pci *dev, __u64 iova)
 	};
 	int ret = vfio_pci_enable_dma(dev);
 
-	for (size_t i = 0; !ret && i < sizeof(writes) / sizeof(writes[0]); i++)
+	for (size_t i = 0; !ret && i < ARRAY_SIZE(writes); i++)
 		ret = vfio_pci_write32(dev, writes[i].offset, writes[i].value);
 	return ret;
 }
@@ -42,17 +43,18 @@ int es1370_stop(const struct vfio_pci *dev)
 	return vfio_pci_write32(dev, CONTROL, 0);
 }
 
-bool es1370_dma_arrives(volatile unsigned char *ring)
+bool es1370_dma_arrives(unsigned char *ring)
 {
 	for (int i = 0; i < ES1370_RING_SIZE; i++)
-		ring[i] = NOT_SILENCE;
+		__atomic_store_n(&ring[i], NOT_SILENCE, __ATOMIC_RELAXED);
 
 	/* One turn of the ring is 23 ms of sound; give up after five seconds. */
 	for (int tries = 0; tries < 500; tries++) {
 		int left = 0;
 
 		for (int i = 0; i < ES1370_RING_SIZE; i++)
-			left += ring[i] == NOT_SILENCE;
+			left += __atomic_load_n(&ring[i], __ATOMIC_RELAXED) ==
+				NOT_SILENCE;
 		if (!left)
 			return true;
 		usleep(10000);

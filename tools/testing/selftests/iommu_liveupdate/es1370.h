@@ -22,6 +22,6 @@ int es1370_stop(const struct vfio_pci *dev);
  * Overwrite the ring, which is mapped at @ring here, and see whether the device
  * overwrites all of it in turn.
  */
-bool es1370_dma_arrives(volatile unsigned char *ring);
+bool es1370_dma_arrives(unsigned char *ring);
 
 #endif /* SELFTESTS_IOMMU_LIVEUPDATE_ES1370_H */

@@ -7,10 +7,8 @@
  */
 #include <libliveupdate.h>
 
-#include "../kselftest_harness.h"
-
 #include "es1370.h"
-#include "iommufd.h"
+#include "mock.h"
 #include "pci.h"
 #include "require.h"
 #include "vmm.h"
@@ -19,123 +17,125 @@
 #define EXTRA_IOVA	(GUEST_IOVA + GUEST_MEMORY_SIZE)
 #define FREE_IOVA	(EXTRA_IOVA + GUEST_MEMORY_SIZE)
 
-/*
- * A VMM with a second mapping and with an IOAS and a HWPT that are not marked.
+/**
+ * struct set_up - what the operations work on
+ * @vmm:	maps its memory at EXTRA_IOVA too
+ * @other_ioas:	of the same iommufd, maps the memory at GUEST_IOVA
+ * @other_hwpt:	of @other_ioas, not marked
  */
-FIXTURE(frozen)
-{
-	int luo;
-	int session;
+struct set_up {
 	struct vmm vmm;
 	__u32 other_ioas;
 	__u32 other_hwpt;
 };
 
-static int map_user(const FIXTURE_DATA(frozen) *self)
+static int map_user(const struct set_up *s)
 {
-	return ioas_map(self->vmm.iommufd, self->vmm.ioas, self->vmm.guest,
+	return ioas_map(s->vmm.iommufd, s->vmm.ioas, s->vmm.guest,
 			GUEST_MEMORY_SIZE, FREE_IOVA);
 }
 
-static int map_file(const FIXTURE_DATA(frozen) *self)
+static int map_file(const struct set_up *s)
 {
-	return ioas_map_file(self->vmm.iommufd, self->vmm.ioas,
-			     self->vmm.memory, GUEST_MEMORY_SIZE, FREE_IOVA);
+	return ioas_map_file(s->vmm.iommufd, s->vmm.ioas,
+			     s->vmm.memory, GUEST_MEMORY_SIZE, FREE_IOVA);
 }
 
-static int copy_into(const FIXTURE_DATA(frozen) *self)
+static int copy_into(const struct set_up *s)
 {
-	return ioas_copy(self->vmm.iommufd, self->vmm.ioas, FREE_IOVA,
-			 self->other_ioas, GUEST_IOVA, GUEST_MEMORY_SIZE);
+	return ioas_copy(s->vmm.iommufd, s->vmm.ioas, FREE_IOVA,
+			 s->other_ioas, GUEST_IOVA, GUEST_MEMORY_SIZE);
 }
 
-static int unmap_free(const FIXTURE_DATA(frozen) *self)
+static int unmap_free(const struct set_up *s)
 {
-	return ioas_unmap(self->vmm.iommufd, self->vmm.ioas, FREE_IOVA,
+	return ioas_unmap(s->vmm.iommufd, s->vmm.ioas, FREE_IOVA,
 			  GUEST_MEMORY_SIZE);
 }
 
-static int unmap_extra(const FIXTURE_DATA(frozen) *self)
+static int unmap_extra(const struct set_up *s)
 {
-	return ioas_unmap(self->vmm.iommufd, self->vmm.ioas, EXTRA_IOVA,
+	return ioas_unmap(s->vmm.iommufd, s->vmm.ioas, EXTRA_IOVA,
 			  GUEST_MEMORY_SIZE);
 }
 
-static int map_extra(const FIXTURE_DATA(frozen) *self)
+static int map_extra(const struct set_up *s)
 {
-	return ioas_map_file(self->vmm.iommufd, self->vmm.ioas,
-			     self->vmm.memory, GUEST_MEMORY_SIZE, EXTRA_IOVA);
+	return ioas_map_file(s->vmm.iommufd, s->vmm.ioas,
+			     s->vmm.memory, GUEST_MEMORY_SIZE, EXTRA_IOVA);
 }
 
-static int unmap_all(const FIXTURE_DATA(frozen) *self)
+static int unmap_all(const struct set_up *s)
 {
-	return ioas_unmap_all(self->vmm.iommufd, self->vmm.ioas);
+	return ioas_unmap_all(s->vmm.iommufd, s->vmm.ioas);
 }
 
-static int map_all(const FIXTURE_DATA(frozen) *self)
+static int map_all(const struct set_up *s)
 {
-	int ret = ioas_map_file(self->vmm.iommufd, self->vmm.ioas,
-				self->vmm.memory, GUEST_MEMORY_SIZE,
+	int ret = ioas_map_file(s->vmm.iommufd, s->vmm.ioas,
+				s->vmm.memory, GUEST_MEMORY_SIZE,
 				GUEST_IOVA);
 
-	return ret ?: map_extra(self);
+	return ret ?: map_extra(s);
 }
 
-static int detach(const FIXTURE_DATA(frozen) *self)
+static int detach(const struct set_up *s)
 {
-	return vfio_pci_detach(&self->vmm.dev);
+	return vfio_pci_detach(&s->vmm.dev);
 }
 
-static int attach(const FIXTURE_DATA(frozen) *self)
+static int attach(const struct set_up *s)
 {
-	return vfio_pci_attach(&self->vmm.dev, self->vmm.hwpt);
+	return vfio_pci_attach(&s->vmm.dev, s->vmm.hwpt);
 }
 
-static int replace_by_hwpt(const FIXTURE_DATA(frozen) *self)
+static int replace_by_hwpt(const struct set_up *s)
 {
-	return vfio_pci_attach(&self->vmm.dev, self->other_hwpt);
+	return vfio_pci_attach(&s->vmm.dev, s->other_hwpt);
 }
 
-static int replace_by_ioas(const FIXTURE_DATA(frozen) *self)
+static int replace_by_ioas(const struct set_up *s)
 {
-	return vfio_pci_attach(&self->vmm.dev, self->other_ioas);
+	return vfio_pci_attach(&s->vmm.dev, s->other_ioas);
 }
 
-static int mark_again(const FIXTURE_DATA(frozen) *self)
+static int mark_again(const struct set_up *s)
 {
-	return hwpt_mark(self->vmm.iommufd, self->vmm.hwpt,
+	return hwpt_mark(s->vmm.iommufd, s->vmm.hwpt,
 			 VMM_HWPT_TOKEN + 1);
 }
 
-static int mark_back(const FIXTURE_DATA(frozen) *self)
+static int mark_back(const struct set_up *s)
 {
-	return hwpt_mark(self->vmm.iommufd, self->vmm.hwpt, VMM_HWPT_TOKEN);
+	return hwpt_mark(s->vmm.iommufd, s->vmm.hwpt, VMM_HWPT_TOKEN);
 }
+
+FIXTURE(frozen)
+{
+	int luo;
+	int session;
+	struct set_up s;
+};
 
 FIXTURE_SETUP(frozen)
 {
 	char bdf[PCI_BDF_SIZE];
-	int iommufd;
+	const char *reason = vmm_missing(bdf);
 
-	iommufd = iommufd_open();
-	REQUIRE(iommufd >= 0, "no " IOMMUFD_DEV);
-	REQUIRE(hwpt_mark(iommufd, 0, 1) != -ENOTTY,
-		"the kernel has no MARK_PRESERVE");
-	close(iommufd);
-
+	if (reason)
+		SKIP(return missing(_metadata), "%s", reason);
 	self->luo = luo_open_device();
-	REQUIRE(self->luo >= 0, "no " LUO_DEVICE);
-	REQUIRE(!pci_find(PCI_VENDOR_ENSONIQ, PCI_DEVICE_ES1370,
-			  PCI_GROUP_SINGLE, bdf), "no ES1370");
-	ASSERT_EQ(0, vmm_create(&self->vmm, bdf));
-	ASSERT_EQ(0, map_extra(self));
+	if (self->luo < 0)
+		SKIP(return missing(_metadata), "no " LUO_DEVICE);
+	ASSERT_EQ(0, vmm_create(&self->s.vmm, bdf));
+	ASSERT_EQ(0, map_extra(&self->s));
 
-	ASSERT_EQ(0, ioas_alloc(self->vmm.iommufd, &self->other_ioas));
-	ASSERT_EQ(0, ioas_map_file(self->vmm.iommufd, self->other_ioas,
-				   self->vmm.memory, GUEST_MEMORY_SIZE,
+	ASSERT_EQ(0, ioas_alloc(self->s.vmm.iommufd, &self->s.other_ioas));
+	ASSERT_EQ(0, ioas_map_file(self->s.vmm.iommufd, self->s.other_ioas,
+				   self->s.vmm.memory, GUEST_MEMORY_SIZE,
 				   GUEST_IOVA));
-	ASSERT_EQ(0, hwpt_alloc(self->vmm.iommufd, self->vmm.dev.id,
-				self->other_ioas, 0, &self->other_hwpt));
+	ASSERT_EQ(0, hwpt_alloc(self->s.vmm.iommufd, self->s.vmm.dev.id,
+				self->s.other_ioas, 0, &self->s.other_hwpt));
 
 	self->session = luo_create_session(self->luo, "frozen");
 	ASSERT_GE(self->session, 0);
@@ -144,75 +144,105 @@ FIXTURE_SETUP(frozen)
 FIXTURE_TEARDOWN(frozen)
 {
 	close(self->session);
-	vmm_destroy(&self->vmm);
+	vmm_destroy(&self->s.vmm);
 	close(self->luo);
 }
 
-typedef int (*frozen_op)(const FIXTURE_DATA(frozen) *self);
-
 /* @op is refused while preserved; @undo leads back to the state before it. */
-static void check_frozen(struct __test_metadata *_metadata,
-			 const FIXTURE_DATA(frozen) *self, frozen_op op,
-			 frozen_op undo)
+static void check_frozen(struct __test_metadata *_metadata, int session,
+			 const struct set_up *s,
+			 int (*op)(const struct set_up *s),
+			 int (*undo)(const struct set_up *s))
 {
-	ASSERT_EQ(0, op(self));
-	ASSERT_EQ(0, undo(self));
+	ASSERT_EQ(0, op(s));
+	ASSERT_EQ(0, undo(s));
 
-	ASSERT_EQ(0, es1370_start(&self->vmm.dev, GUEST_IOVA));
-	ASSERT_EQ(0, vmm_preserve(&self->vmm, self->session));
-	EXPECT_EQ(-EBUSY, op(self));
-	EXPECT_TRUE(es1370_dma_arrives(self->vmm.guest));
+	ASSERT_EQ(0, es1370_start(&s->vmm.dev, GUEST_IOVA));
+	ASSERT_EQ(0, vmm_preserve(&s->vmm, session));
+	EXPECT_EQ(-EBUSY, op(s));
+	EXPECT_TRUE(es1370_dma_arrives(s->vmm.guest));
 
-	ASSERT_EQ(0, close(self->session));
-	EXPECT_TRUE(es1370_dma_arrives(self->vmm.guest));
-	ASSERT_EQ(0, es1370_stop(&self->vmm.dev));
-	EXPECT_EQ(0, op(self));
-	EXPECT_EQ(0, undo(self));
+	ASSERT_EQ(0, close(session));
+	EXPECT_TRUE(es1370_dma_arrives(s->vmm.guest));
+	ASSERT_EQ(0, es1370_stop(&s->vmm.dev));
+	EXPECT_EQ(0, op(s));
+	EXPECT_EQ(0, undo(s));
 }
 
 TEST_F(frozen, map)
 {
-	check_frozen(_metadata, self, map_user, unmap_free);
+	check_frozen(_metadata, self->session, &self->s, map_user, unmap_free);
 }
 
 TEST_F(frozen, map_file)
 {
-	check_frozen(_metadata, self, map_file, unmap_free);
+	check_frozen(_metadata, self->session, &self->s, map_file, unmap_free);
 }
 
 TEST_F(frozen, copy_into)
 {
-	check_frozen(_metadata, self, copy_into, unmap_free);
+	check_frozen(_metadata, self->session, &self->s, copy_into, unmap_free);
 }
 
 TEST_F(frozen, unmap)
 {
-	check_frozen(_metadata, self, unmap_extra, map_extra);
+	check_frozen(_metadata, self->session, &self->s, unmap_extra, map_extra);
 }
 
 TEST_F(frozen, unmap_all)
 {
-	check_frozen(_metadata, self, unmap_all, map_all);
+	check_frozen(_metadata, self->session, &self->s, unmap_all, map_all);
 }
 
 TEST_F(frozen, detach)
 {
-	check_frozen(_metadata, self, detach, attach);
+	check_frozen(_metadata, self->session, &self->s, detach, attach);
 }
 
 TEST_F(frozen, replace_by_hwpt)
 {
-	check_frozen(_metadata, self, replace_by_hwpt, attach);
+	check_frozen(_metadata, self->session, &self->s, replace_by_hwpt, attach);
 }
 
 TEST_F(frozen, replace_by_ioas)
 {
-	check_frozen(_metadata, self, replace_by_ioas, attach);
+	check_frozen(_metadata, self->session, &self->s, replace_by_ioas, attach);
 }
 
 TEST_F(frozen, mark_preserve)
 {
-	check_frozen(_metadata, self, mark_again, mark_back);
+	check_frozen(_metadata, self->session, &self->s, mark_again, mark_back);
+}
+
+/* The same goes for every HWPT of the iommufd. */
+TEST_F(frozen, mark_preserve_other)
+{
+	ASSERT_EQ(0, vmm_preserve(&self->s.vmm, self->session));
+	EXPECT_EQ(-EBUSY, hwpt_mark(self->s.vmm.iommufd, self->s.other_hwpt,
+				    VMM_HWPT_TOKEN + 1));
+
+	ASSERT_EQ(0, close(self->session));
+	EXPECT_EQ(0, hwpt_mark(self->s.vmm.iommufd, self->s.other_hwpt,
+			       VMM_HWPT_TOKEN + 1));
+}
+
+TEST_F(frozen, emulated_device)
+{
+	int access = mock_access_create(self->s.vmm.iommufd, self->s.vmm.ioas);
+
+	if (access == -ENOTTY)
+		SKIP(return missing(_metadata), "no mock devices");
+	ASSERT_GE(access, 0);
+	ASSERT_EQ(0, close(access));
+
+	ASSERT_EQ(0, vmm_preserve(&self->s.vmm, self->session));
+	EXPECT_EQ(-EBUSY, mock_access_create(self->s.vmm.iommufd,
+					     self->s.vmm.ioas));
+
+	ASSERT_EQ(0, close(self->session));
+	access = mock_access_create(self->s.vmm.iommufd, self->s.vmm.ioas);
+	EXPECT_GE(access, 0);
+	close(access);
 }
 
 /*
@@ -221,30 +251,30 @@ TEST_F(frozen, mark_preserve)
  */
 TEST_F(frozen, destroy)
 {
-	ASSERT_EQ(0, vmm_preserve(&self->vmm, self->session));
-	ASSERT_EQ(0, iommufd_destroy(self->vmm.iommufd, self->other_hwpt));
-	ASSERT_EQ(0, close(self->vmm.dev.fd));
-	EXPECT_EQ(-EBUSY, iommufd_destroy(self->vmm.iommufd, self->vmm.hwpt));
-	EXPECT_EQ(-EBUSY, iommufd_destroy(self->vmm.iommufd, self->vmm.ioas));
+	ASSERT_EQ(0, vmm_preserve(&self->s.vmm, self->session));
+	ASSERT_EQ(0, iommufd_destroy(self->s.vmm.iommufd, self->s.other_hwpt));
+	ASSERT_EQ(0, close(self->s.vmm.dev.fd));
+	EXPECT_EQ(-EBUSY, iommufd_destroy(self->s.vmm.iommufd, self->s.vmm.hwpt));
+	EXPECT_EQ(-EBUSY, iommufd_destroy(self->s.vmm.iommufd, self->s.vmm.ioas));
 
 	ASSERT_EQ(0, close(self->session));
-	EXPECT_EQ(0, iommufd_destroy(self->vmm.iommufd, self->vmm.hwpt));
-	EXPECT_EQ(0, iommufd_destroy(self->vmm.iommufd, self->vmm.ioas));
+	EXPECT_EQ(0, iommufd_destroy(self->s.vmm.iommufd, self->s.vmm.hwpt));
+	EXPECT_EQ(0, iommufd_destroy(self->s.vmm.iommufd, self->s.vmm.ioas));
 }
 
 /* What is not preserved stays as it was. */
 TEST_F(frozen, other_ioas)
 {
-	ASSERT_EQ(0, vmm_preserve(&self->vmm, self->session));
-	EXPECT_EQ(0, ioas_map_file(self->vmm.iommufd, self->other_ioas,
-				   self->vmm.memory, GUEST_MEMORY_SIZE,
+	ASSERT_EQ(0, vmm_preserve(&self->s.vmm, self->session));
+	EXPECT_EQ(0, ioas_map_file(self->s.vmm.iommufd, self->s.other_ioas,
+				   self->s.vmm.memory, GUEST_MEMORY_SIZE,
 				   EXTRA_IOVA));
-	EXPECT_EQ(0, ioas_copy(self->vmm.iommufd, self->other_ioas, FREE_IOVA,
-			       self->vmm.ioas, GUEST_IOVA, GUEST_MEMORY_SIZE));
-	EXPECT_EQ(0, ioas_unmap_all(self->vmm.iommufd, self->other_ioas));
-	EXPECT_EQ(0, iommufd_destroy(self->vmm.iommufd, self->other_hwpt));
-	EXPECT_EQ(0, iommufd_destroy(self->vmm.iommufd, self->other_ioas));
-	EXPECT_EQ(-EBUSY, map_file(self));
+	EXPECT_EQ(0, ioas_copy(self->s.vmm.iommufd, self->s.other_ioas, FREE_IOVA,
+			       self->s.vmm.ioas, GUEST_IOVA, GUEST_MEMORY_SIZE));
+	EXPECT_EQ(0, ioas_unmap_all(self->s.vmm.iommufd, self->s.other_ioas));
+	EXPECT_EQ(0, iommufd_destroy(self->s.vmm.iommufd, self->s.other_hwpt));
+	EXPECT_EQ(0, iommufd_destroy(self->s.vmm.iommufd, self->s.other_ioas));
+	EXPECT_EQ(-EBUSY, map_file(&self->s));
 }
 
 TEST_HARNESS_MAIN

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 #include <linux/iommufd.h>
 
@@ -134,6 +135,19 @@ static inline int hwpt_mark(int fd, __u32 hwpt, __u64 token)
 	};
 
 	return iommufd_ioctl(fd, IOMMU_HWPT_LIVEUPDATE_MARK_PRESERVE, &arg);
+}
+
+/* Return NULL, or what keeps HWPTs from being marked for preservation. */
+static inline const char *hwpt_mark_missing(void)
+{
+	int fd = iommufd_open();
+	int ret;
+
+	if (fd < 0)
+		return "no " IOMMUFD_DEV;
+	ret = hwpt_mark(fd, 0, 0);
+	close(fd);
+	return ret == -ENOTTY ? "the kernel has no MARK_PRESERVE" : NULL;
 }
 
 #endif /* SELFTESTS_IOMMU_LIVEUPDATE_IOMMUFD_H */

@@ -10,6 +10,7 @@
 #include <linux/reboot.h>
 
 #include "kexec_image.h"
+#include "kexec_stub.h"
 
 #define DEFAULT_KERNEL	"/kernel"
 
@@ -17,30 +18,7 @@
 #define STUB_ADDRESS	0x8000000UL
 #define STUB_MEM_SIZE	4096UL
 
-#ifdef __x86_64__
-/* Runs in 64-bit mode with memory mapped one to one. */
-asm(".pushsection .rodata\n"
-    "kexec_stub:\n"
-    "	lea	kexec_stub_message(%rip), %rsi\n"
-    "	mov	$0x3f8, %dx\n"
-    "1:	lodsb\n"
-    "	test	%al, %al\n"
-    "	jz	2f\n"
-    "	out	%al, %dx\n"
-    "	jmp	1b\n"
-    "2:	mov	$0xcf9, %dx\n"	/* reset control register */
-    "	mov	$6, %al\n"
-    "	out	%al, %dx\n"
-    "3:	hlt\n"
-    "	jmp	3b\n"
-    "kexec_stub_message:\n"
-    "	.asciz	\"" KEXEC_STUB_MESSAGE "\\r\\n\"\n"
-    "kexec_stub_end:\n"
-    ".popsection");
-
-extern const char kexec_stub[], kexec_stub_end[];
-
-static int load_stub(void)
+int kexec_image_load_stub(void)
 {
 	struct kexec_segment segment = {
 		.buf = kexec_stub,
@@ -49,19 +27,10 @@ static int load_stub(void)
 		.memsz = STUB_MEM_SIZE,
 	};
 
+	if (!segment.bufsz)
+		return -EOPNOTSUPP;
 	return syscall(SYS_kexec_load, STUB_ADDRESS, 1UL, &segment,
 		       KEXEC_ARCH_DEFAULT) ? -errno : 0;
-}
-#else
-static int load_stub(void)
-{
-	return -EOPNOTSUPP;
-}
-#endif
-
-int kexec_image_load_stub(void)
-{
-	return load_stub();
 }
 
 int kexec_image_load_kernel(void)

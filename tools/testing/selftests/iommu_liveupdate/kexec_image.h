@@ -6,12 +6,10 @@
 #ifndef SELFTESTS_IOMMU_LIVEUPDATE_KEXEC_IMAGE_H
 #define SELFTESTS_IOMMU_LIVEUPDATE_KEXEC_IMAGE_H
 
-/* What the image of kexec_image_load_stub() writes to the first serial port. */
-#define KEXEC_STUB_MESSAGE	"kexec_load(2) image started"
-
 /*
  * Load with kexec_load(2), which carries no KHO state, a few instructions that
- * write KEXEC_STUB_MESSAGE and reset the machine.
+ * write KEXEC_STUB_MESSAGE and reset the machine. -EOPNOTSUPP if there are none
+ * for this architecture.
  */
 int kexec_image_load_stub(void);
 

@@ -7,6 +7,7 @@
 #include "../kselftest.h"
 
 #include "kexec_image.h"
+#include "kexec_stub.h"
 
 int main(void)
 {

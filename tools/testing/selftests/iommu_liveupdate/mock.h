@@ -22,23 +22,21 @@ struct mock {
 };
 
 /* Make a mock device and attach it to @ioas. */
-static inline int mock_create(int fd, __u32 ioas, __u32 flags,
-			      struct mock *mock)
+static inline int mock_create(int fd, __u32 ioas, struct mock *mock)
 {
 	struct iommu_test_cmd arg = {
 		.size = sizeof(arg),
-		.op = IOMMU_TEST_OP_MOCK_DOMAIN_FLAGS,
+		.op = IOMMU_TEST_OP_MOCK_DOMAIN,
 		.id = ioas,
-		.mock_domain_flags = { .dev_flags = flags },
 	};
 	int ret = iommufd_ioctl(fd, IOMMU_TEST_CMD, &arg);
 
 	if (ret)
 		return ret;
 
-	mock->device = arg.mock_domain_flags.out_stdev_id;
-	mock->bound = arg.mock_domain_flags.out_idev_id;
-	mock->auto_hwpt = arg.mock_domain_flags.out_hwpt_id;
+	mock->device = arg.mock_domain.out_stdev_id;
+	mock->bound = arg.mock_domain.out_idev_id;
+	mock->auto_hwpt = arg.mock_domain.out_hwpt_id;
 	return 0;
 }
 
@@ -55,30 +53,17 @@ static inline int mock_attach(int fd, const struct mock *mock, __u32 pt)
 	return iommufd_ioctl(fd, IOMMU_TEST_CMD, &arg);
 }
 
-static inline int mock_attach_pasid(int fd, const struct mock *mock,
-				    __u32 pasid, __u32 pt)
+/* Make an emulated device that uses @ioas. Returns a file descriptor. */
+static inline int mock_access_create(int fd, __u32 ioas)
 {
 	struct iommu_test_cmd arg = {
 		.size = sizeof(arg),
-		.op = IOMMU_TEST_OP_PASID_ATTACH,
-		.id = mock->device,
-		.pasid_attach = { .pasid = pasid, .pt_id = pt },
+		.op = IOMMU_TEST_OP_CREATE_ACCESS,
+		.id = ioas,
 	};
+	int ret = iommufd_ioctl(fd, IOMMU_TEST_CMD, &arg);
 
-	return iommufd_ioctl(fd, IOMMU_TEST_CMD, &arg);
-}
-
-static inline int mock_detach_pasid(int fd, const struct mock *mock,
-				    __u32 pasid)
-{
-	struct iommu_test_cmd arg = {
-		.size = sizeof(arg),
-		.op = IOMMU_TEST_OP_PASID_DETACH,
-		.id = mock->device,
-		.pasid_detach = { .pasid = pasid },
-	};
-
-	return iommufd_ioctl(fd, IOMMU_TEST_CMD, &arg);
+	return ret ?: (int)arg.create_access.out_access_fd;
 }
 
 /* Make a nested HWPT on top of @parent. */

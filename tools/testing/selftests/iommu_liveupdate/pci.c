@@ -68,10 +68,12 @@ static int attr_link(const char *bdf, const char *attr, char *name, size_t size)
 	return 0;
 }
 
-/* Call @visit for each entry of a folder until it returns other than -ENOENT. */
-static int for_each_entry(const char *path,
-			  int (*visit)(const char *name, const void *arg),
-			  const void *arg, char *found)
+/* -ENOENT asks for the next entry of a folder. */
+typedef int (*visit_fn)(const char *name, const void *arg);
+
+/* Call @visit until it returns something else, and copy where it returned 0. */
+static int visit_entries(const char *path, visit_fn visit, const void *arg,
+			 char *found)
 {
 	DIR *dir = opendir(path);
 	struct dirent *entry;
@@ -129,7 +131,7 @@ int pci_find(__u16 vendor, __u16 device, enum pci_group group, char *bdf)
 {
 	const struct pci_match match = { vendor, device, group };
 
-	return for_each_entry(PCI_DEVICES, match_ids, &match, bdf);
+	return visit_entries(PCI_DEVICES, match_ids, &match, bdf);
 }
 
 static int match_ext_cap(const char *bdf, const void *arg)
@@ -161,7 +163,7 @@ static int match_ext_cap(const char *bdf, const void *arg)
 
 int pci_find_ext_cap(__u16 cap, char *bdf)
 {
-	return for_each_entry(PCI_DEVICES, match_ext_cap, &cap, bdf);
+	return visit_entries(PCI_DEVICES, match_ext_cap, &cap, bdf);
 }
 
 int pci_find_vf(const char *pf, char *bdf)
@@ -195,7 +197,6 @@ int pci_bind(const char *bdf, const char *driver)
 
 static int bind_member(const char *bdf, const void *driver)
 {
-	/* -ENOENT asks for the next member. */
 	return pci_bind(bdf, driver) ?: -ENOENT;
 }
 
@@ -206,6 +207,6 @@ int pci_bind_group(const char *bdf, const char *driver)
 
 	snprintf(path, sizeof(path), PCI_DEVICES "/%s/iommu_group/devices",
 		 bdf);
-	ret = for_each_entry(path, bind_member, driver, NULL);
+	ret = visit_entries(path, bind_member, driver, NULL);
 	return ret == -ENOENT ? 0 : ret;
 }

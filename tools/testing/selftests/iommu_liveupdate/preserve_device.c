@@ -7,8 +7,6 @@
 
 #include <linux/pci_regs.h>
 
-#include "../kselftest_harness.h"
-
 #include "mock.h"
 #include "pci.h"
 #include "require.h"
@@ -26,15 +24,13 @@ FIXTURE(preserve_device)
 
 FIXTURE_SETUP(preserve_device)
 {
-	int iommufd = iommufd_open();
+	const char *reason = hwpt_mark_missing();
 
-	REQUIRE(iommufd >= 0, "no " IOMMUFD_DEV);
-	REQUIRE(hwpt_mark(iommufd, 0, 1) != -ENOTTY,
-		"the kernel has no MARK_PRESERVE");
-	close(iommufd);
-
+	if (reason)
+		SKIP(return missing(_metadata), "%s", reason);
 	self->luo = luo_open_device();
-	REQUIRE(self->luo >= 0, "no " LUO_DEVICE);
+	if (self->luo < 0)
+		SKIP(return missing(_metadata), "no " LUO_DEVICE);
 	self->session = luo_create_session(self->luo, "preserve-device");
 	ASSERT_GE(self->session, 0);
 }
@@ -48,8 +44,10 @@ FIXTURE_TEARDOWN(preserve_device)
 /* What every refusal below is compared with. */
 TEST_F(preserve_device, single_function)
 {
-	REQUIRE(!pci_find(PCI_VENDOR_ENSONIQ, PCI_DEVICE_ES1370,
-			  PCI_GROUP_SINGLE, self->bdf), "no ES1370");
+	const char *reason = vmm_missing(self->bdf);
+
+	if (reason)
+		SKIP(return missing(_metadata), "%s", reason);
 	ASSERT_EQ(0, vmm_create(&self->vmm, self->bdf));
 	EXPECT_EQ(0, vmm_preserve(&self->vmm, self->session));
 	vmm_destroy(&self->vmm);
@@ -58,16 +56,18 @@ TEST_F(preserve_device, single_function)
 /* A mock device next to it is refused as it would be alone. */
 TEST_F(preserve_device, not_every_device_is_pci)
 {
+	const char *reason = vmm_missing(self->bdf);
 	__u32 hwpt, ioas;
 	struct mock mock;
 	int ret;
 
-	REQUIRE(!pci_find(PCI_VENDOR_ENSONIQ, PCI_DEVICE_ES1370,
-			  PCI_GROUP_SINGLE, self->bdf), "no ES1370");
+	if (reason)
+		SKIP(return missing(_metadata), "%s", reason);
 	ASSERT_EQ(0, vmm_create(&self->vmm, self->bdf));
 	ASSERT_EQ(0, ioas_alloc(self->vmm.iommufd, &ioas));
-	ret = mock_create(self->vmm.iommufd, ioas, 0, &mock);
-	REQUIRE(ret != -ENOTTY, "the kernel has no mock devices");
+	ret = mock_create(self->vmm.iommufd, ioas, &mock);
+	if (ret == -ENOTTY)
+		SKIP(return missing(_metadata), "no mock devices");
 	ASSERT_EQ(0, ret);
 	ASSERT_EQ(0, hwpt_alloc(self->vmm.iommufd, mock.bound, ioas, 0,
 				&hwpt));
@@ -84,9 +84,9 @@ TEST_F(preserve_device, not_every_device_is_pci)
 
 TEST_F(preserve_device, shared_group)
 {
-	REQUIRE(!pci_find(PCI_VENDOR_ENSONIQ, PCI_DEVICE_ES1370,
-			  PCI_GROUP_SHARED, self->bdf),
-		"no ES1370 with several functions");
+	if (pci_find(PCI_VENDOR_ENSONIQ, PCI_DEVICE_ES1370, PCI_GROUP_SHARED,
+		     self->bdf))
+		SKIP(return missing(_metadata), "no ES1370 in a shared group");
 	ASSERT_EQ(0, vmm_create(&self->vmm, self->bdf));
 	EXPECT_EQ(-EOPNOTSUPP, vmm_preserve(&self->vmm, self->session));
 	vmm_destroy(&self->vmm);
@@ -94,8 +94,8 @@ TEST_F(preserve_device, shared_group)
 
 TEST_F(preserve_device, ats)
 {
-	REQUIRE(!pci_find_ext_cap(PCI_EXT_CAP_ID_ATS, self->bdf),
-		"no function with ATS");
+	if (pci_find_ext_cap(PCI_EXT_CAP_ID_ATS, self->bdf))
+		SKIP(return missing(_metadata), "no function with ATS");
 	ASSERT_EQ(0, vmm_create(&self->vmm, self->bdf));
 	EXPECT_EQ(-EOPNOTSUPP, vmm_preserve(&self->vmm, self->session));
 	vmm_destroy(&self->vmm);
@@ -105,8 +105,8 @@ TEST_F(preserve_device, virtual_function)
 {
 	char vf[PCI_BDF_SIZE];
 
-	REQUIRE(!pci_find_ext_cap(PCI_EXT_CAP_ID_SRIOV, self->bdf),
-		"no function with SR-IOV");
+	if (pci_find_ext_cap(PCI_EXT_CAP_ID_SRIOV, self->bdf))
+		SKIP(return missing(_metadata), "no function with SR-IOV");
 	ASSERT_EQ(0, pci_bind(self->bdf, "nvme"));
 	ASSERT_EQ(0, pci_set_numvfs(self->bdf, "1"));
 	ASSERT_EQ(0, pci_find_vf(self->bdf, vf));
@@ -118,8 +118,8 @@ TEST_F(preserve_device, virtual_function)
 
 TEST_F(preserve_device, physical_function)
 {
-	REQUIRE(!pci_find_ext_cap(PCI_EXT_CAP_ID_SRIOV, self->bdf),
-		"no function with SR-IOV");
+	if (pci_find_ext_cap(PCI_EXT_CAP_ID_SRIOV, self->bdf))
+		SKIP(return missing(_metadata), "no function with SR-IOV");
 	ASSERT_EQ(0, sysfs_write(ENABLE_SRIOV, "1"));
 	ASSERT_EQ(0, vmm_create(&self->vmm, self->bdf));
 	ASSERT_EQ(0, pci_set_numvfs(self->bdf, "1"));

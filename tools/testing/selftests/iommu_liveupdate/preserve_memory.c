@@ -11,16 +11,11 @@
 
 #include <libliveupdate.h>
 
-#include "../kselftest_harness.h"
-
 #include "guest_memory.h"
 #include "mock.h"
 #include "require.h"
 
 #define HWPT_TOKEN	0x11
-#define IOMMUFD_TOKEN	0x22
-#define MEMORY_TOKEN	0x33
-#define MEMORY2_TOKEN	0x44
 
 #define SECOND_IOVA	(GUEST_IOVA + GUEST_MEMORY_SIZE)
 
@@ -38,27 +33,28 @@ FIXTURE(preserve_memory)
 /* A device attached to a marked HWPT that maps one sealed memfd. */
 FIXTURE_SETUP(preserve_memory)
 {
+	const char *reason = hwpt_mark_missing();
 	int ret;
 
+	if (reason)
+		SKIP(return missing(_metadata), "%s", reason);
 	self->luo = luo_open_device();
-	REQUIRE(self->luo >= 0, "no " LUO_DEVICE);
+	if (self->luo < 0)
+		SKIP(return missing(_metadata), "no " LUO_DEVICE);
 	self->iommufd = iommufd_open();
-	REQUIRE(self->iommufd >= 0, "no " IOMMUFD_DEV);
-	REQUIRE(hwpt_mark(self->iommufd, 0, HWPT_TOKEN) != -ENOTTY,
-		"the kernel has no MARK_PRESERVE");
 
 	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
-	ret = mock_create(self->iommufd, self->ioas, MOCK_FLAGS_DEVICE_PASID,
-			  &self->mock);
-	REQUIRE(ret != -ENOTTY, "the kernel has no mock devices");
+	ret = mock_create(self->iommufd, self->ioas, &self->mock);
+	if (ret == -ENOTTY)
+		SKIP(return missing(_metadata), "no mock devices");
 	ASSERT_EQ(0, ret);
 
 	self->memory = guest_memory_create(GUEST_MEMORY_SEALS);
 	ASSERT_GE(self->memory, 0);
 	ASSERT_EQ(0, ioas_map_file(self->iommufd, self->ioas, self->memory,
 				   GUEST_MEMORY_SIZE, GUEST_IOVA));
-	ASSERT_EQ(0, hwpt_alloc(self->iommufd, self->mock.bound, self->ioas,
-				IOMMU_HWPT_ALLOC_PASID, &self->hwpt));
+	ASSERT_EQ(0, hwpt_alloc(self->iommufd, self->mock.bound, self->ioas, 0,
+				&self->hwpt));
 	ASSERT_EQ(0, mock_attach(self->iommufd, &self->mock, self->hwpt));
 	ASSERT_EQ(0, hwpt_mark(self->iommufd, self->hwpt, HWPT_TOKEN));
 
@@ -74,29 +70,24 @@ FIXTURE_TEARDOWN(preserve_memory)
 	close(self->luo);
 }
 
-static int preserve_iommufd(const FIXTURE_DATA(preserve_memory) *self)
+static int preserve(int session, int fd)
 {
-	return luo_session_preserve_fd(self->session, self->iommufd,
-				       IOMMUFD_TOKEN);
-}
+	const __u64 token = fd;
 
-static int preserve_memory(const FIXTURE_DATA(preserve_memory) *self)
-{
-	return luo_session_preserve_fd(self->session, self->memory,
-				       MEMORY_TOKEN);
+	return luo_session_preserve_fd(session, fd, token);
 }
 
 TEST_F(preserve_memory, not_a_pci_device)
 {
-	ASSERT_EQ(0, preserve_memory(self));
-	EXPECT_EQ(-ENODEV, preserve_iommufd(self));
+	ASSERT_EQ(0, preserve(self->session, self->memory));
+	EXPECT_EQ(-ENODEV, preserve(self->session, self->iommufd));
 }
 
 /* A refusal leaves nothing frozen and nothing behind. */
 TEST_F(preserve_memory, refused_twice)
 {
-	ASSERT_EQ(0, preserve_memory(self));
-	EXPECT_EQ(-ENODEV, preserve_iommufd(self));
+	ASSERT_EQ(0, preserve(self->session, self->memory));
+	EXPECT_EQ(-ENODEV, preserve(self->session, self->iommufd));
 	EXPECT_EQ(0, ioas_map_file(self->iommufd, self->ioas, self->memory,
 				   GUEST_MEMORY_SIZE, SECOND_IOVA));
 	EXPECT_EQ(0, ioas_unmap(self->iommufd, self->ioas, SECOND_IOVA,
@@ -104,7 +95,7 @@ TEST_F(preserve_memory, refused_twice)
 	EXPECT_EQ(0, hwpt_mark(self->iommufd, self->hwpt, HWPT_TOKEN + 1));
 	EXPECT_EQ(0, mock_attach(self->iommufd, &self->mock, self->ioas));
 	EXPECT_EQ(0, mock_attach(self->iommufd, &self->mock, self->hwpt));
-	EXPECT_EQ(-ENODEV, preserve_iommufd(self));
+	EXPECT_EQ(-ENODEV, preserve(self->session, self->iommufd));
 }
 
 TEST_F(preserve_memory, nothing_marked)
@@ -114,27 +105,27 @@ TEST_F(preserve_memory, nothing_marked)
 	struct mock mock;
 
 	ASSERT_GE(other, 0);
-	EXPECT_EQ(-ENODATA, luo_session_preserve_fd(self->session, other, 1));
+	EXPECT_EQ(-ENODATA, preserve(self->session, other));
 
 	ASSERT_EQ(0, ioas_alloc(other, &ioas));
-	ASSERT_EQ(0, mock_create(other, ioas, 0, &mock));
+	ASSERT_EQ(0, mock_create(other, ioas, &mock));
 	ASSERT_EQ(0, hwpt_alloc(other, mock.bound, ioas, 0, &hwpt));
 	ASSERT_EQ(0, mock_attach(other, &mock, hwpt));
-	EXPECT_EQ(-ENODATA, luo_session_preserve_fd(self->session, other, 1));
+	EXPECT_EQ(-ENODATA, preserve(self->session, other));
 
 	ASSERT_EQ(0, hwpt_mark(other, hwpt, HWPT_TOKEN));
-	EXPECT_EQ(-ENODEV, luo_session_preserve_fd(self->session, other, 1));
+	EXPECT_EQ(-ENODEV, preserve(self->session, other));
 	close(other);
 }
 
 TEST_F(preserve_memory, no_device_attached)
 {
-	ASSERT_EQ(0, preserve_memory(self));
+	ASSERT_EQ(0, preserve(self->session, self->memory));
 	ASSERT_EQ(0, mock_attach(self->iommufd, &self->mock, self->ioas));
-	EXPECT_EQ(-ENODATA, preserve_iommufd(self));
+	EXPECT_EQ(-ENODATA, preserve(self->session, self->iommufd));
 
 	ASSERT_EQ(0, mock_attach(self->iommufd, &self->mock, self->hwpt));
-	EXPECT_EQ(-ENODEV, preserve_iommufd(self));
+	EXPECT_EQ(-ENODEV, preserve(self->session, self->iommufd));
 }
 
 /* One attached HWPT does not make up for another one without a device. */
@@ -142,14 +133,14 @@ TEST_F(preserve_memory, no_device_attached_to_one)
 {
 	__u32 lonely;
 
-	ASSERT_EQ(0, preserve_memory(self));
+	ASSERT_EQ(0, preserve(self->session, self->memory));
 	ASSERT_EQ(0, hwpt_alloc(self->iommufd, self->mock.bound, self->ioas, 0,
 				&lonely));
 	ASSERT_EQ(0, hwpt_mark(self->iommufd, lonely, HWPT_TOKEN + 1));
-	EXPECT_EQ(-ENODATA, preserve_iommufd(self));
+	EXPECT_EQ(-ENODATA, preserve(self->session, self->iommufd));
 
 	ASSERT_EQ(0, iommufd_destroy(self->iommufd, lonely));
-	EXPECT_EQ(-ENODEV, preserve_iommufd(self));
+	EXPECT_EQ(-ENODEV, preserve(self->session, self->iommufd));
 }
 
 TEST_F(preserve_memory, user_mapping)
@@ -158,14 +149,14 @@ TEST_F(preserve_memory, user_mapping)
 			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	ASSERT_NE(MAP_FAILED, buffer);
-	ASSERT_EQ(0, preserve_memory(self));
+	ASSERT_EQ(0, preserve(self->session, self->memory));
 	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, buffer,
 			      GUEST_MEMORY_SIZE, SECOND_IOVA));
-	EXPECT_EQ(-EBADF, preserve_iommufd(self));
+	EXPECT_EQ(-EBADF, preserve(self->session, self->iommufd));
 
 	ASSERT_EQ(0, ioas_unmap(self->iommufd, self->ioas, SECOND_IOVA,
 				GUEST_MEMORY_SIZE));
-	EXPECT_EQ(-ENODEV, preserve_iommufd(self));
+	EXPECT_EQ(-ENODEV, preserve(self->session, self->iommufd));
 }
 
 /* The same memfd mapped by its user address is still user memory. */
@@ -175,14 +166,14 @@ TEST_F(preserve_memory, user_mapping_of_the_memfd)
 			    MAP_SHARED, self->memory, 0);
 
 	ASSERT_NE(MAP_FAILED, buffer);
-	ASSERT_EQ(0, preserve_memory(self));
+	ASSERT_EQ(0, preserve(self->session, self->memory));
 	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, buffer,
 			      GUEST_MEMORY_SIZE, SECOND_IOVA));
-	EXPECT_EQ(-EBADF, preserve_iommufd(self));
+	EXPECT_EQ(-EBADF, preserve(self->session, self->iommufd));
 
 	ASSERT_EQ(0, ioas_unmap(self->iommufd, self->ioas, SECOND_IOVA,
 				GUEST_MEMORY_SIZE));
-	EXPECT_EQ(-ENODEV, preserve_iommufd(self));
+	EXPECT_EQ(-ENODEV, preserve(self->session, self->iommufd));
 }
 
 /* Only the IOASes of marked HWPTs matter. */
@@ -193,18 +184,53 @@ TEST_F(preserve_memory, user_mapping_in_an_unmarked_ioas)
 	__u32 ioas;
 
 	ASSERT_NE(MAP_FAILED, buffer);
-	ASSERT_EQ(0, preserve_memory(self));
+	ASSERT_EQ(0, preserve(self->session, self->memory));
 	ASSERT_EQ(0, ioas_alloc(self->iommufd, &ioas));
 	ASSERT_EQ(0, ioas_map(self->iommufd, ioas, buffer, GUEST_MEMORY_SIZE,
 			      SECOND_IOVA));
-	EXPECT_EQ(-ENODEV, preserve_iommufd(self));
+	EXPECT_EQ(-ENODEV, preserve(self->session, self->iommufd));
+}
+
+/* An emulated device does its DMA by the CPU, which is about to stop. */
+TEST_F(preserve_memory, emulated_device)
+{
+	int access;
+
+	ASSERT_EQ(0, preserve(self->session, self->memory));
+	access = mock_access_create(self->iommufd, self->ioas);
+	ASSERT_GE(access, 0);
+	EXPECT_EQ(-EOPNOTSUPP, preserve(self->session, self->iommufd));
+
+	ASSERT_EQ(0, close(access));
+	EXPECT_EQ(-ENODEV, preserve(self->session, self->iommufd));
+}
+
+/*
+ * The device keeps the page it had when a hole is punched into the memfd, but
+ * what is preserved with the memfd is the page that takes its place.
+ */
+TEST_F(preserve_memory, page_not_in_its_file)
+{
+	const long page = sysconf(_SC_PAGESIZE);
+
+	ASSERT_EQ(0, fallocate(self->memory,
+			       FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			       page, page));
+	ASSERT_EQ(0, preserve(self->session, self->memory));
+	EXPECT_EQ(-ESTALE, preserve(self->session, self->iommufd));
+
+	ASSERT_EQ(0, ioas_unmap(self->iommufd, self->ioas, GUEST_IOVA,
+				GUEST_MEMORY_SIZE));
+	ASSERT_EQ(0, ioas_map_file(self->iommufd, self->ioas, self->memory,
+				   GUEST_MEMORY_SIZE, GUEST_IOVA));
+	EXPECT_EQ(-ENODEV, preserve(self->session, self->iommufd));
 }
 
 TEST_F(preserve_memory, iommufd_before_memfd)
 {
-	EXPECT_EQ(-EINVAL, preserve_iommufd(self));
-	ASSERT_EQ(0, preserve_memory(self));
-	EXPECT_EQ(-ENODEV, preserve_iommufd(self));
+	EXPECT_EQ(-EINVAL, preserve(self->session, self->iommufd));
+	ASSERT_EQ(0, preserve(self->session, self->memory));
+	EXPECT_EQ(-ENODEV, preserve(self->session, self->iommufd));
 }
 
 TEST_F(preserve_memory, one_of_two_memfds)
@@ -214,12 +240,11 @@ TEST_F(preserve_memory, one_of_two_memfds)
 	ASSERT_GE(second, 0);
 	ASSERT_EQ(0, ioas_map_file(self->iommufd, self->ioas, second,
 				   GUEST_MEMORY_SIZE, SECOND_IOVA));
-	ASSERT_EQ(0, preserve_memory(self));
-	EXPECT_EQ(-EINVAL, preserve_iommufd(self));
+	ASSERT_EQ(0, preserve(self->session, self->memory));
+	EXPECT_EQ(-EINVAL, preserve(self->session, self->iommufd));
 
-	ASSERT_EQ(0, luo_session_preserve_fd(self->session, second,
-					     MEMORY2_TOKEN));
-	EXPECT_EQ(-ENODEV, preserve_iommufd(self));
+	ASSERT_EQ(0, preserve(self->session, second));
+	EXPECT_EQ(-ENODEV, preserve(self->session, self->iommufd));
 	close(second);
 }
 
@@ -228,14 +253,13 @@ TEST_F(preserve_memory, memfd_in_another_session)
 	int other = luo_create_session(self->luo, "preserve-memory-other");
 
 	ASSERT_GE(other, 0);
-	ASSERT_EQ(0, luo_session_preserve_fd(other, self->memory,
-					     MEMORY_TOKEN));
-	EXPECT_EQ(-EINVAL, preserve_iommufd(self));
+	ASSERT_EQ(0, preserve(other, self->memory));
+	EXPECT_EQ(-EINVAL, preserve(self->session, self->iommufd));
 
 	ASSERT_EQ(0, close(other));
-	EXPECT_EQ(-EINVAL, preserve_iommufd(self));
-	ASSERT_EQ(0, preserve_memory(self));
-	EXPECT_EQ(-ENODEV, preserve_iommufd(self));
+	EXPECT_EQ(-EINVAL, preserve(self->session, self->iommufd));
+	ASSERT_EQ(0, preserve(self->session, self->memory));
+	EXPECT_EQ(-ENODEV, preserve(self->session, self->iommufd));
 }
 
 /* Return a file of a tmpfs that has a name there, which no memfd has. */
@@ -260,69 +284,72 @@ TEST_F(preserve_memory, file_of_a_tmpfs)
 
 	ASSERT_GE(file, 0);
 	ASSERT_EQ(0, ftruncate(file, GUEST_MEMORY_SIZE));
-	ASSERT_EQ(0, preserve_memory(self));
+	ASSERT_EQ(0, preserve(self->session, self->memory));
 	ASSERT_EQ(0, ioas_map_file(self->iommufd, self->ioas, file,
 				   GUEST_MEMORY_SIZE, SECOND_IOVA));
-	EXPECT_EQ(-EINVAL, preserve_iommufd(self));
+	EXPECT_EQ(-EINVAL, preserve(self->session, self->iommufd));
 
 	ASSERT_EQ(0, ioas_unmap(self->iommufd, self->ioas, SECOND_IOVA,
 				GUEST_MEMORY_SIZE));
-	EXPECT_EQ(-ENODEV, preserve_iommufd(self));
+	EXPECT_EQ(-ENODEV, preserve(self->session, self->iommufd));
 	close(file);
 }
 
-/* Preserve the iommufd while it maps a second memfd with these @seals. */
-static int preserve_with_seals(const FIXTURE_DATA(preserve_memory) *self,
-			       int seals)
+/* What preserving everything answers when a memfd with these @seals is mapped. */
+static int preserve_with_seals(int session, int iommufd, __u32 ioas, int seals)
 {
-	int second = guest_memory_create(seals);
+	int memory = guest_memory_create(seals);
 	int ret;
 
-	if (second < 0)
-		return second;
+	if (memory < 0)
+		return memory;
 
-	ret = ioas_map_file(self->iommufd, self->ioas, second,
-			    GUEST_MEMORY_SIZE, SECOND_IOVA);
+	ret = ioas_map_file(iommufd, ioas, memory, GUEST_MEMORY_SIZE,
+			    SECOND_IOVA);
 	if (!ret)
-		ret = luo_session_preserve_fd(self->session, second,
-					      MEMORY2_TOKEN);
+		ret = preserve(session, memory);
 	if (!ret)
-		ret = preserve_iommufd(self);
-	close(second);
+		ret = preserve(session, iommufd);
+	close(memory);
 	return ret;
 }
 
 TEST_F(preserve_memory, all_seals)
 {
-	ASSERT_EQ(0, preserve_memory(self));
-	EXPECT_EQ(-ENODEV, preserve_with_seals(self, GUEST_MEMORY_SEALS));
+	ASSERT_EQ(0, preserve(self->session, self->memory));
+	EXPECT_EQ(-ENODEV, preserve_with_seals(self->session, self->iommufd,
+					       self->ioas, GUEST_MEMORY_SEALS));
 }
 
 TEST_F(preserve_memory, no_seals)
 {
-	ASSERT_EQ(0, preserve_memory(self));
-	EXPECT_EQ(-EPERM, preserve_with_seals(self, 0));
+	ASSERT_EQ(0, preserve(self->session, self->memory));
+	EXPECT_EQ(-EPERM, preserve_with_seals(self->session, self->iommufd,
+					      self->ioas, 0));
 }
 
 TEST_F(preserve_memory, without_seal_seal)
 {
-	ASSERT_EQ(0, preserve_memory(self));
-	EXPECT_EQ(-EPERM, preserve_with_seals(self, GUEST_MEMORY_SEALS &
-						    ~F_SEAL_SEAL));
+	ASSERT_EQ(0, preserve(self->session, self->memory));
+	EXPECT_EQ(-EPERM, preserve_with_seals(self->session, self->iommufd,
+					      self->ioas,
+					      GUEST_MEMORY_SEALS & ~F_SEAL_SEAL));
 }
 
 TEST_F(preserve_memory, without_seal_grow)
 {
-	ASSERT_EQ(0, preserve_memory(self));
-	EXPECT_EQ(-EPERM, preserve_with_seals(self, GUEST_MEMORY_SEALS &
-						    ~F_SEAL_GROW));
+	ASSERT_EQ(0, preserve(self->session, self->memory));
+	EXPECT_EQ(-EPERM, preserve_with_seals(self->session, self->iommufd,
+					      self->ioas,
+					      GUEST_MEMORY_SEALS & ~F_SEAL_GROW));
 }
 
 TEST_F(preserve_memory, without_seal_shrink)
 {
-	ASSERT_EQ(0, preserve_memory(self));
-	EXPECT_EQ(-EPERM, preserve_with_seals(self, GUEST_MEMORY_SEALS &
-						    ~F_SEAL_SHRINK));
+	ASSERT_EQ(0, preserve(self->session, self->memory));
+	EXPECT_EQ(-EPERM, preserve_with_seals(self->session, self->iommufd,
+					      self->ioas,
+					      GUEST_MEMORY_SEALS & ~F_SEAL_SHRINK));
 }
 
 TEST_HARNESS_MAIN

@@ -5,6 +5,18 @@
 #include "pci.h"
 #include "vmm.h"
 
+const char *vmm_missing(char *bdf)
+{
+	const char *reason = hwpt_mark_missing();
+
+	if (reason)
+		return reason;
+	if (pci_find(PCI_VENDOR_ENSONIQ, PCI_DEVICE_ES1370, PCI_GROUP_SINGLE,
+		     bdf))
+		return "no ES1370 alone in its IOMMU group";
+	return NULL;
+}
+
 int vmm_create(struct vmm *vmm, const char *bdf)
 {
 	int ret = pci_bind_group(bdf, "vfio-pci");

@@ -32,6 +32,12 @@ struct vmm {
 	struct vfio_pci dev;
 };
 
+/*
+ * Find a function that a VMM can be created on. Returns NULL, or what is
+ * missing.
+ */
+const char *vmm_missing(char *bdf);
+
 /* Set everything up on the function @bdf, and bind it to vfio-pci. */
 int vmm_create(struct vmm *vmm, const char *bdf);
 
