@@ -83,7 +83,7 @@ build() {
 
 RUST_MAKE=()
 if [ "${2:-}" = --print ]; then
-	source_tree
+	source_tree >&2
 	printf '%s\n' "$VERSION_DIR/$flavour/arch/x86/boot/bzImage"
 	exit
 fi

@@ -25,7 +25,7 @@ run() {
 report_failure() {
 	failed=$((failed + $2))
 	printf 'FAIL %s\n' "$1"
-	explain_log "$log" | sed 's/^/     | /'
+	{ grep '^FAIL' "$log" || explain_log "$log"; } | sed 's/^/     | /'
 	printf '     log: %s\n' "$log"
 }
 

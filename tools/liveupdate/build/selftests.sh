@@ -12,7 +12,7 @@ set -euo pipefail
 . "$BUILD_DIR/report.sh"
 . "$BUILD_DIR/source.sh"
 
-source_tree
+source_tree >&2
 tree=$VERSION_DIR/patched
 out=$VERSION_DIR/selftests
 if [ "$1" = --print ]; then
