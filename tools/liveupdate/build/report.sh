@@ -26,6 +26,20 @@ last_line() {
 		tr -s ' ' | cut -c "1-$2"
 }
 
+# launch LOG COMMAND...: start COMMAND in the background, in a process group of
+# its own so that an interrupted script takes all of it along. Sets pid.
+launch() {
+	local log=$1
+	shift
+
+	mkdir -p "$(dirname "$log")"
+	set -m
+	"$@" >"$log" 2>&1 </dev/null &
+	pid=$!
+	set +m
+	trap 'kill -- "-$pid" 2>/dev/null; exit 130' INT TERM
+}
+
 # Shows how long step $1 has been running until the process $3 ends. $2 is the
 # log it writes to.
 watch_step() {
@@ -65,11 +79,10 @@ step() {
 	local what=$1 log=$2 start=$SECONDS pid status=0
 	shift 2
 
-	mkdir -p "$(dirname "$log")"
-	"$@" >"$log" 2>&1 </dev/null &
-	pid=$!
+	launch "$log" "$@"
 	watch_step "$what" "$log" "$pid"
 	wait "$pid" || status=$?
+	trap - INT TERM
 	if [ "$status" -ne 0 ]; then
 		explain_log "$log" | sed 's/^/  | /' >&2
 		die "$what: failed after $(elapsed $((SECONDS - start)))" "log: $log"

@@ -15,11 +15,10 @@ run() {
 
 	log=$CHECK_LOGS/$(tr -cs 'a-zA-Z0-9\n' - <<<"$name").log
 	status=0
-	mkdir -p "$CHECK_LOGS"
-	"$@" >"$log" 2>&1 </dev/null &
-	pid=$!
+	launch "$log" "$@"
 	watch_step "$name" "$log" "$pid"
 	wait "$pid" || status=$?
+	trap - INT TERM
 }
 
 report_failure() {

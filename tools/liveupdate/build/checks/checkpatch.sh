@@ -6,7 +6,7 @@ checkpatch() {
 		--show-types --terse "$@"
 }
 
-# What a patch adds to MAINTAINERS comes from MAINTAINERS.fragment.
+# What would have to be added to MAINTAINERS is in MAINTAINERS.fragment.
 check_checkpatch() {
 	local patch files
 
@@ -14,6 +14,6 @@ check_checkpatch() {
 		check "checkpatch: $(basename "$patch")" \
 			checkpatch --ignore FILE_PATH_CHANGES "$patch"
 	done
-	mapfile -t files < <(overlay_files | cut -f 2 | grep -E '\.[chS]$')
-	check "checkpatch: C files" checkpatch --file "${files[@]}"
+	mapfile -t files < <(overlay_files | cut -f 2 | grep -E '(\.[ch]|/Kconfig|/Makefile)$')
+	check "checkpatch: C files, Kconfig, Makefiles" checkpatch --file "${files[@]}"
 }
