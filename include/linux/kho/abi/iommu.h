@@ -9,7 +9,7 @@
  * physical address of a block of %IOMMU_LIVEUPDATE_STATE_SIZE bytes, preserved
  * by KHO as one folio, with a flattened device tree at its start. Each
  * preserved iommufd (%IOMMUFD_LIVEUPDATE_FH_COMPATIBLE) has a device tree of
- * its own in a block of %IOMMUFD_LIVEUPDATE_STATE_SIZE bytes.
+ * its own, at the start of a folio that is large enough for it.
  *
  * The nodes and properties are described in
  * Documentation/driver-api/iommu-liveupdate-state.rst. They are a contract
@@ -21,8 +21,7 @@
 #define IOMMU_LIVEUPDATE_FLB_COMPATIBLE		"iommu-liveupdate-v1"
 #define IOMMUFD_LIVEUPDATE_FH_COMPATIBLE	"iommufd-v1"
 
-/* Sizes of the blocks in bytes. */
+/* Size of the block with the state of all IOMMUs, in bytes. */
 #define IOMMU_LIVEUPDATE_STATE_SIZE		(128 * 1024)
-#define IOMMUFD_LIVEUPDATE_STATE_SIZE		(16 * 1024)
 
 #endif /* _LINUX_KHO_ABI_IOMMU_H */
