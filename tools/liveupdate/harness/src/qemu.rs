@@ -20,22 +20,47 @@ const PROGRAM: &str = "qemu-system-x86_64";
 pub const CMDLINE: &str = "console=ttyS0 kho=on liveupdate=on kho_scratch=64M,128M,64M \
                            intel_iommu=on retain_initrd no_timer_check tsc=reliable";
 
-/// Where the functions sit.
+/// Which functions there are and where they sit. There are always an ES1370 on the root bus and an
+/// NVMe controller with the drive.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Topology {
     /// Both on the root bus.
     RootBus,
     /// The NVMe controller behind a PCI Express root port.
     RootPort,
+    /// Besides, on the root bus, functions that cannot be preserved: two that share an IOMMU
+    /// group, one with virtual functions, one with ATS.
+    Refused,
 }
 
+/// The NVMe controller with the drive.
+const NVME_ON_ROOT_BUS: (&str, &str) = ("-device", "nvme,id=nvme,serial=liveupdate,addr=8");
+
 impl Topology {
-    fn arguments(self) -> &'static [&'static str] {
+    fn arguments(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::RootBus => &["nvme,id=nvme,serial=liveupdate,addr=8"],
+            Self::RootBus => &[NVME_ON_ROOT_BUS],
             Self::RootPort => &[
-                "pcie-root-port,id=port,chassis=1,slot=1,addr=8",
-                "nvme,id=nvme,serial=liveupdate,bus=port",
+                ("-device", "pcie-root-port,id=root-port,chassis=1,addr=8"),
+                ("-device", "nvme,id=nvme,serial=liveupdate,bus=root-port"),
+            ],
+            Self::Refused => &[
+                NVME_ON_ROOT_BUS,
+                ("-device", "ES1370,audiodev=audio,addr=9.0,multifunction=on"),
+                ("-device", "ES1370,audiodev=audio,addr=9.1"),
+                ("-device", "pcie-root-port,id=sriov-port,chassis=1,addr=0xa"),
+                ("-device", "nvme-subsys,id=sriov-subsys"),
+                (
+                    "-device",
+                    "nvme,id=sriov,serial=sriov,subsys=sriov-subsys,bus=sriov-port,\
+                     sriov_max_vfs=2,sriov_vq_flexible=4,sriov_vi_flexible=2,\
+                     max_ioqpairs=6,msix_qsize=5",
+                ),
+                ("-device", "pcie-root-port,id=ats-port,chassis=2,addr=0xb"),
+                (
+                    "-device",
+                    "virtio-rng-pci,disable-legacy=on,iommu_platform=on,ats=on,bus=ats-port",
+                ),
             ],
         }
     }
@@ -51,7 +76,7 @@ pub struct Resources<'a> {
     pub ram: &'a GuestRam,
     /// The NVMe drive.
     pub drive: &'a Drive,
-    /// Where the functions sit.
+    /// Which functions there are.
     pub topology: Topology,
 }
 
@@ -112,8 +137,8 @@ fn arguments(options: &Options, resources: &Resources<'_>) -> Arguments {
                 drive,
             ),
         );
-    for device in resources.topology.arguments() {
-        arguments.option("-device", device);
+    for &(option, value) in resources.topology.arguments() {
+        arguments.option(option, value);
     }
     arguments
         .option(

@@ -25,10 +25,11 @@ use std::time::Duration;
 /// Where the kernel shows what it hands over and what it took over.
 pub const DEBUGFS: &str = "/sys/kernel/debug/iommu/liveupdate";
 
-/// A driver that binds to any function and, unlike vfio-pci, leaves the IOMMU to the kernel. The
-/// kernel's own NVMe driver would not do in the control: QEMU 7.2 crashes when it resets a
-/// controller with queued commands.
+/// A driver that binds to any function and, unlike vfio-pci, leaves the IOMMU to the kernel.
 const HOST_DRIVER: &str = "uio_pci_generic";
+/// In the control, the kernel's NVMe driver would bind to the controller and reset it, and QEMU 7.2
+/// crashes when a controller with queued commands is reset.
+const WITHOUT_NVME_DRIVER: &str = " initcall_blacklist=nvme_init";
 
 /// Commands that are queued.
 const IOS: u16 = 1000;
@@ -109,7 +110,7 @@ impl Record {
 pub struct Scenario {
     /// Names the folder of the logs.
     pub name: &'static str,
-    /// Where the functions sit.
+    /// Which functions there are.
     pub topology: Topology,
     /// The sessions one after the other, each with the devices whose page tables are marked. All
     /// but the last are cancelled; without a device, a session has the memory only.
@@ -148,6 +149,8 @@ impl Scenario {
 
 /// Runs it.
 pub fn run(options: &Options, scenario: &Scenario) -> Result<Record> {
+    let mut options = options.clone();
+    options.cmdline_extra += WITHOUT_NVME_DRIVER;
     let status = Status::new(scenario.name);
     status.phase("booting");
     let machine = Machine {
@@ -155,7 +158,7 @@ pub fn run(options: &Options, scenario: &Scenario) -> Result<Record> {
         ios: IOS,
         ios_per_second: IOS_PER_SECOND,
     };
-    let (mut vm, old) = Vm::boot(options, scenario.name, &machine)?;
+    let (mut vm, old) = Vm::boot(&options, scenario.name, &machine)?;
 
     let config = VmmConfig {
         devices: vec![Device::Es1370, Device::Nvme],

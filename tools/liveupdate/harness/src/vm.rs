@@ -52,7 +52,7 @@ pub struct Vm {
 /// The parts that differ from run to run.
 #[derive(Clone, Copy, Debug)]
 pub struct Machine {
-    /// Where the functions sit.
+    /// Which functions there are.
     pub topology: Topology,
     /// Size of the NVMe plan.
     pub ios: u16,
@@ -113,7 +113,9 @@ impl Vm {
         let monitor = accept(&monitor, &mut qemu, dir)?;
         let control = Control::new(control, dir.create_file("control.log")?, clock)?;
         let mut monitor = Qmp::new(Stream::new(BufReader::new(monitor.try_clone()?), monitor));
-        monitor.handshake().context("QEMU's monitor")?;
+        monitor
+            .handshake()
+            .with_context(|| format!("QEMU's monitor: {}", qemu_log(dir)))?;
         let mut vm = Self {
             qemu,
             control,
@@ -265,6 +267,12 @@ pub struct Remains {
     pub console: Vec<Line>,
 }
 
+/// What QEMU has to say.
+fn qemu_log(dir: &RunDir) -> String {
+    let log = std::fs::read_to_string(dir.file("qemu.log")).unwrap_or_default();
+    log.trim().into()
+}
+
 /// Waits until QEMU connects, or has failed.
 fn accept(listener: &UnixListener, qemu: &mut Qemu, dir: &RunDir) -> Result<UnixStream> {
     listener.set_nonblocking(true)?;
@@ -279,8 +287,7 @@ fn accept(listener: &UnixListener, qemu: &mut Qemu, dir: &RunDir) -> Result<Unix
             Err(error) => return Err(error.into()),
         }
         if let Some(status) = qemu.ended()? {
-            let log = std::fs::read_to_string(dir.file("qemu.log")).unwrap_or_default();
-            bail!("QEMU has failed ({status}): {}", log.trim());
+            bail!("QEMU has failed ({status}): {}", qemu_log(dir));
         }
         if Instant::now() >= deadline {
             bail!("QEMU does not connect");

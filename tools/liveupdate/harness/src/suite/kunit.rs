@@ -25,10 +25,8 @@ pub fn run(options: &TestOptions, results: &mut Results) -> Result<()> {
         let script = format!("echo 1 > {path}/run && cat {path}/results");
         let (output, code) = vm.run_program(&["/bin/busybox", "sh", "-c", &script], TIMEOUT)?;
         let name = format!("kunit {suite}");
-        results.report(&name, &Report::parse(output.iter().map(|line| &**line)));
-        if code != Some(0) {
-            results.fail(&name, &format!("exit status {code:?}"));
-        }
+        let report = Report::parse(output.iter().map(|line| &**line));
+        results.report(&name, &report, code, &options.out.join("logs/kunit"));
     }
     vm.power_off()?;
     Ok(())

@@ -4,6 +4,7 @@
 use super::tap::{Outcome, Report};
 use crate::verdict::Property;
 use std::fmt;
+use std::path::Path;
 
 /// What has been run so far.
 #[derive(Debug, Default)]
@@ -49,18 +50,23 @@ impl Results {
         }
     }
 
-    /// Every result of a program is a test, and so is that it did all that it had planned.
-    pub fn report(&mut self, program: &str, report: &Report) {
+    /// Every result of a program is a test. That it did not do all that it had planned, or failed
+    /// for another reason than a test, is a failure too.
+    pub fn report(&mut self, program: &str, report: &Report, code: Option<i32>, log: &Path) {
+        let log = format!("see {}", log.display());
         for result in &report.results {
             let name = format!("{program}: {}", result.name);
             match result.outcome {
                 Outcome::Pass => self.pass(&name),
-                Outcome::Fail => self.fail(&name, "see the log"),
+                Outcome::Fail => self.fail(&name, &log),
                 Outcome::Skip => self.skip(&name),
             }
         }
+        let any_failed = report.results.iter().any(|r| r.outcome == Outcome::Fail);
         if let Some(problem) = report.problem() {
-            self.fail(program, &problem);
+            self.fail(program, &format!("{problem}, {log}"));
+        } else if code != Some(0) && !any_failed {
+            self.fail(program, &format!("exit status {code:?}, {log}"));
         }
     }
 
