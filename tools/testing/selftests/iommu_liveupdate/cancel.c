@@ -72,6 +72,16 @@ static long stat_read(const char *path, const char *name)
 	return ret;
 }
 
+/* The control of every es1370_dma_arrives() here: it sees that DMA stops. */
+TEST_F(cancel, dma_that_stops_is_seen)
+{
+	EXPECT_TRUE(es1370_dma_arrives(self->vmm.guest));
+	ASSERT_EQ(0, es1370_stop(&self->vmm.dev));
+	EXPECT_FALSE(es1370_dma_arrives(self->vmm.guest));
+	ASSERT_EQ(0, es1370_start(&self->vmm.dev, GUEST_IOVA));
+	EXPECT_TRUE(es1370_dma_arrives(self->vmm.guest));
+}
+
 TEST_F(cancel, preserve_again)
 {
 	for (int i = 0; i < 4; i++) {
@@ -80,7 +90,7 @@ TEST_F(cancel, preserve_again)
 	}
 }
 
-/* The control: without a cancel the second attempt fails. */
+/* Without a cancel the second attempt fails. */
 TEST_F(cancel, preserve_twice)
 {
 	int session = luo_create_session(self->luo, "cancel-first");

@@ -12,6 +12,8 @@
 #define MEMORY_PAGE_ADC		0x0d
 #define SERIAL			0x20
 #define SERIAL_ADC_16BIT_STEREO	0x30
+#define ADC_SAMPLE_COUNT	0x2c
+#define ADC_SAMPLE_COUNT_MAX	0xffff
 #define ADC_FRAME_ADDRESS	0x30
 #define ADC_FRAME_COUNT		0x34
 
@@ -28,6 +30,8 @@ int es1370_start(const struct vfio_pci *dev, __u64 iova)
 		{ ADC_FRAME_ADDRESS, iova },
 		/* in 32-bit words, less one */
 		{ ADC_FRAME_COUNT, ES1370_RING_SIZE / 4 - 1 },
+		/* A device that is emulated does no more than this at a time. */
+		{ ADC_SAMPLE_COUNT, ADC_SAMPLE_COUNT_MAX },
 		{ SERIAL, SERIAL_ADC_16BIT_STEREO },
 		{ CONTROL, CONTROL_44100_HZ | CONTROL_ADC_ENABLE },
 	};
