@@ -2,12 +2,14 @@
 
 //! What will be handed over and what was taken over, for people to look at.
 
-use crate::flb::FLB;
+use crate::{
+    flb::FLB,
+    incoming::check_state, //
+};
 use kernel::{
     seq_file::SeqFile,
     seq_print, //
 };
-use liveupdate_state::State;
 
 /// Calls `f` with the state that came from the previous kernel, or with the one that goes to the
 /// next kernel, if there is any.
@@ -23,10 +25,14 @@ pub(crate) fn with_state(incoming: bool, f: impl FnOnce(&[u8])) {
 
 /// Prints `state` as a table.
 pub(crate) fn show(m: &SeqFile, state: &[u8]) {
-    let state = match State::parse(state) {
-        Ok(state) => state,
-        Err(e) => {
+    let state = match check_state(state) {
+        Ok(Ok(state)) => state,
+        Ok(Err(e)) => {
             seq_print!(m, "rejected: {}\n", format_args!("{e}"));
+            return;
+        }
+        Err(e) => {
+            seq_print!(m, "not checked: {:?}\n", e);
             return;
         }
     };

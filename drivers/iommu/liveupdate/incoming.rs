@@ -19,6 +19,7 @@ use liveupdate_state::{
     ContextTables,
     Device,
     Domain as DomainRecord,
+    Key,
     PciAddress,
     RequesterIds,
     State,
@@ -93,7 +94,7 @@ impl Incoming {
         let state = unsafe { RestoredBytes::from_phys(phys, STATE_SIZE) }.inspect_err(|e| {
             pr_err!("no state was preserved at {:#x} ({:?})\n", phys, e);
         })?;
-        let records = match State::parse(&state) {
+        let records = match check_state(&state)? {
             Ok(state) => Ok(Records::new(&state)?),
             Err(e) => {
                 pr_err!("the state of the previous kernel is rejected: {}\n", format_args!("{e}"));
@@ -155,6 +156,23 @@ impl Incoming {
     pub(crate) fn has_domains_of(&self, owner: u64) -> bool {
         self.progress.lock().domains.iter().any(|d| d.owner == owner)
     }
+}
+
+/// Checks a state that another kernel may have written: its nodes, and what they say together.
+///
+/// # Errors
+///
+/// `ENOMEM`. What is wrong with the state is in the inner result.
+pub(crate) fn check_state(
+    blob: &[u8],
+) -> Result<core::result::Result<State<'_>, liveupdate_state::Error>> {
+    let state = match State::parse(blob) {
+        Ok(state) => state,
+        Err(e) => return Ok(Err(e)),
+    };
+    let mut keys = KVVec::from_elem(Key::default(), state.key_count(), GFP_KERNEL)?;
+
+    Ok(state.check(&mut keys).map(|()| state))
 }
 
 impl Records {

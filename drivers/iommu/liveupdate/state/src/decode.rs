@@ -14,6 +14,7 @@ use crate::{
         PciAddress,
         RequesterIds,
         Unit,
+        MAX_ADDRESS_BITS,
         TABLE_SIZE, //
     },
     schema::{
@@ -24,34 +25,48 @@ use crate::{
 use serde_fdt::{
     Fdt,
     Node,
+    Properties,
     Property, //
 };
 
-/// A state that was checked as a whole.
+/// A state whose nodes were checked one by one.
+///
+/// That is enough for a kernel that reads what it wrote itself. In one that reads what another
+/// kernel wrote, the nodes may still contradict each other until [`check`](Self::check) says
+/// otherwise.
 ///
 /// # Invariants
 ///
-/// Every node of the tree decodes into its record, every reference between nodes leads somewhere,
-/// and no two nodes claim the same identity.
+/// Every node of the tree decodes into its record.
 #[derive(Clone, Copy)]
 pub struct State<'a> {
     fdt: Fdt<'a>,
 }
 
 impl<'a> State<'a> {
-    /// Checks `blob`, which may be longer than the state in it.
+    /// Checks the nodes of `blob`, which may be longer than the state in it.
+    ///
+    /// Takes time linear in the size of the state.
     ///
     /// # Errors
     ///
-    /// What is wrong first, in the order of the variants of [`Error`].
+    /// What is wrong first.
     pub fn parse(blob: &'a [u8]) -> Result<Self> {
         let fdt = Fdt::new(blob)?;
 
         check_version(fdt.root(), schema::STATE_COMPATIBLE)?;
 
-        // INVARIANT: `check()` goes through all nodes.
+        // INVARIANT: The loops go through all nodes.
         let state = Self { fdt };
-        state.check()?;
+        for node in state.nodes(schema::IOMMU) {
+            unit(node)?;
+        }
+        for node in state.nodes(schema::DOMAIN) {
+            domain(node)?;
+        }
+        for node in state.nodes(schema::DEVICE) {
+            device(node)?;
+        }
         Ok(state)
     }
 
@@ -82,7 +97,13 @@ impl<'a> State<'a> {
 
     /// Finds the domain with the number `number`.
     pub fn domain(&self, number: u32) -> Option<Domain> {
-        self.domains().find(|d| d.number == number)
+        let is_it = |node: &Node<'_>| {
+            let found = node.property(property::NUMBER);
+
+            found.and_then(|p| p.u32().ok()) == Some(number)
+        };
+
+        domain(self.nodes(schema::DOMAIN).find(is_it)?).ok()
     }
 
     /// Finds the device at `address`.
@@ -92,8 +113,16 @@ impl<'a> State<'a> {
 
     /// Finds the device of the unit at `register_base` that has the requester id `id`.
     pub fn device_by_requester_id(&self, register_base: u64, id: u16) -> Option<Device<'a>> {
-        self.devices()
-            .find(|d| d.unit == register_base && d.requester_ids.contains(id))
+        let has_id = |node: &Node<'a>| {
+            node.property(property::REQUESTER_IDS)
+                .and_then(|p| RequesterIds::from_cells(p.bytes()))
+                .is_some_and(|ids| ids.contains(id))
+        };
+
+        self.nodes(schema::DEVICE)
+            .filter(has_id)
+            .filter_map(|n| device(n).ok())
+            .find(|d| d.unit == register_base)
     }
 
     fn nodes(&self, base: &'static str) -> impl Iterator<Item = Node<'a>> {
@@ -102,77 +131,13 @@ impl<'a> State<'a> {
             .children()
             .filter(move |n| n.base_name() == base)
     }
-
-    fn check(&self) -> Result<()> {
-        for node in self.nodes(schema::IOMMU) {
-            let unit = unit(node)?;
-
-            if self.units().filter(|u| u.register_base == unit.register_base).count() != 1 {
-                return Err(Error::Duplicate(schema::IOMMU));
-            }
-        }
-        for node in self.nodes(schema::DOMAIN) {
-            let domain = domain(node)?;
-
-            let same = |d: &Domain| d.number == domain.number || d.top_table == domain.top_table;
-            if self.domains().filter(same).count() != 1 {
-                return Err(Error::Duplicate(schema::DOMAIN));
-            }
-        }
-        for node in self.nodes(schema::DEVICE) {
-            self.check_device(&device(node)?)?;
-        }
-        Ok(())
-    }
-
-    fn check_device(&self, device: &Device<'_>) -> Result<()> {
-        let unit = self
-            .unit(device.unit)
-            .ok_or(Error::Dangling(schema::DEVICE))?;
-
-        if self.domain(device.domain).is_none() {
-            return Err(Error::Dangling(schema::DEVICE));
-        }
-        if unit.segment != device.address.segment {
-            return Err(Error::Range {
-                node: schema::DEVICE,
-                property: property::SEGMENT,
-            });
-        }
-        if self.devices().filter(|d| d.address == device.address).count() != 1 {
-            return Err(Error::Duplicate(schema::DEVICE));
-        }
-        for id in device.requester_ids.iter() {
-            let [bus, _] = id.to_be_bytes();
-
-            if unit.context_tables.get(bus).is_none() {
-                return Err(Error::Dangling(schema::DEVICE));
-            }
-            let claims = self
-                .devices()
-                .filter(|d| d.unit == device.unit)
-                .flat_map(|d| d.requester_ids.iter())
-                .filter(|i| *i == id)
-                .count();
-            if claims != 1 {
-                return Err(Error::Duplicate(schema::DEVICE));
-            }
-        }
-        // Within a unit, a domain id stands for one domain.
-        let other = |d: &Device<'_>| {
-            d.unit == device.unit
-                && (d.domain == device.domain) != (d.domain_id == device.domain_id)
-        };
-        if self.devices().any(|d| other(&d)) {
-            return Err(Error::Duplicate(property::DOMAIN_ID));
-        }
-        Ok(())
-    }
 }
 
 /// Checks that a tree is of the format `compatible` and needs nothing that this reader lacks.
 pub(crate) fn check_version(root: Node<'_>, compatible: &str) -> Result<()> {
-    let found = root.property(property::COMPATIBLE).ok_or(Error::Incompatible)?;
+    let found = root
+        .property(property::COMPATIBLE)
+        .ok_or(Error::Incompatible)?;
 
     if found.str() != Ok(compatible) {
         return Err(Error::Incompatible);
@@ -186,18 +151,36 @@ pub(crate) fn check_version(root: Node<'_>, compatible: &str) -> Result<()> {
 
 /// A node whose properties are all required.
 pub(crate) struct Fields<'a> {
-    pub(crate) node: Node<'a>,
-    pub(crate) base: &'static str,
+    node: Node<'a>,
+    base: &'static str,
+    rest: Properties<'a>,
 }
 
 impl<'a> Fields<'a> {
+    /// Wraps `node`, which errors call `base`.
+    pub(crate) fn new(node: Node<'a>, base: &'static str) -> Self {
+        Self {
+            node,
+            base,
+            rest: node.properties(),
+        }
+    }
+
+    /// Returns the property called `name`, which costs the least if it follows the one asked for
+    /// before.
+    fn property(&mut self, name: &str) -> Option<Property<'a>> {
+        self.rest
+            .next()
+            .filter(|p| p.name() == name)
+            .or_else(|| self.node.property(name))
+    }
+
     fn get<T>(
-        &self,
+        &mut self,
         name: &'static str,
         value: impl FnOnce(Property<'a>) -> serde_fdt::Result<T>,
     ) -> Result<T> {
-        self.node
-            .property(name)
+        self.property(name)
             .and_then(|p| value(p).ok())
             .ok_or(Error::Property {
                 node: self.base,
@@ -205,15 +188,15 @@ impl<'a> Fields<'a> {
             })
     }
 
-    pub(crate) fn u32(&self, name: &'static str) -> Result<u32> {
+    pub(crate) fn u32(&mut self, name: &'static str) -> Result<u32> {
         self.get(name, Property::u32)
     }
 
-    pub(crate) fn u64(&self, name: &'static str) -> Result<u64> {
+    pub(crate) fn u64(&mut self, name: &'static str) -> Result<u64> {
         self.get(name, Property::u64)
     }
 
-    fn bytes(&self, name: &'static str) -> Result<&'a [u8]> {
+    fn bytes(&mut self, name: &'static str) -> Result<&'a [u8]> {
         self.get(name, |p| Ok(p.bytes()))
     }
 
@@ -224,12 +207,12 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn u16(&self, name: &'static str) -> Result<u16> {
+    fn u16(&mut self, name: &'static str) -> Result<u16> {
         u16::try_from(self.u32(name)?).map_err(|_| self.out_of_range(name))
     }
 
     /// A physical address of a table, which is never zero.
-    fn table(&self, name: &'static str) -> Result<u64> {
+    fn table(&mut self, name: &'static str) -> Result<u64> {
         let table = self.u64(name)?;
 
         if !is_table(table) {
@@ -238,7 +221,7 @@ impl<'a> Fields<'a> {
         Ok(table)
     }
 
-    fn expect(&self, name: &'static str, value: &str) -> Result<()> {
+    fn expect(&mut self, name: &'static str, value: &str) -> Result<()> {
         if self.get(name, Property::str)? != value {
             return Err(Error::Incompatible);
         }
@@ -246,49 +229,48 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// Whether a table can be at the physical address `address`.
 fn is_table(address: u64) -> bool {
-    address != 0 && address % TABLE_SIZE == 0
+    address != 0 && address % TABLE_SIZE == 0 && address < 1 << MAX_ADDRESS_BITS
 }
 
 fn unit(node: Node<'_>) -> Result<Unit<'_>> {
-    let base = schema::IOMMU;
-    let f = Fields { node, base };
+    let mut f = Fields::new(node, schema::IOMMU);
 
     f.expect(property::COMPATIBLE, schema::VTD_LEGACY)?;
-
-    let context_tables = ContextTables::from_cells(f.bytes(property::CONTEXT_TABLES)?)
-        .filter(|tables| tables.iter().all(|(_, table)| is_table(table)))
-        .ok_or(f.out_of_range(property::CONTEXT_TABLES))?;
-    let unique = |tables: &ContextTables<'_>| {
-        tables.iter().all(|(bus, table)| {
-            let same = |(b, t): &(u8, u64)| *b == bus || *t == table;
-
-            tables.iter().filter(same).count() == 1
-        })
-    };
-    // There are 256 buses, so a longer list is refused before it is compared with itself.
-    if context_tables.iter().count() > 256 || !unique(&context_tables) {
-        return Err(Error::Duplicate(property::CONTEXT_TABLES));
-    }
-
     Ok(Unit {
         register_base: f.u64(property::REGISTER_BASE)?,
         segment: f.u16(property::SEGMENT)?,
         capability: f.u64(property::CAPABILITY)?,
         extended_capability: f.u64(property::EXTENDED_CAPABILITY)?,
         root_table: f.table(property::ROOT_TABLE)?,
-        context_tables,
+        context_tables: context_tables(&mut f)?,
     })
 }
 
+fn context_tables<'a>(f: &mut Fields<'a>) -> Result<ContextTables<'a>> {
+    let name = property::CONTEXT_TABLES;
+    let tables = ContextTables::from_cells(f.bytes(name)?)
+        .filter(|tables| tables.iter().all(|(_, table)| is_table(table)))
+        .ok_or(f.out_of_range(name))?;
+
+    let mut seen = [false; 256];
+    for (bus, _) in tables.iter() {
+        match seen.get_mut(usize::from(bus)) {
+            Some(seen) if !*seen => *seen = true,
+            _ => return Err(Error::Duplicate(name)),
+        }
+    }
+    Ok(tables)
+}
+
 fn domain(node: Node<'_>) -> Result<Domain> {
-    let base = schema::DOMAIN;
-    let f = Fields { node, base };
+    let mut f = Fields::new(node, schema::DOMAIN);
+    let number = f.u32(property::NUMBER)?;
 
     f.expect(property::FORMAT, schema::VTD_SECOND_STAGE)?;
-
     let domain = Domain {
-        number: f.u32(property::NUMBER)?,
+        number,
         top_table: f.table(property::TOP_TABLE)?,
         top_level: f.u32(property::TOP_LEVEL)?,
         input_bits: f.u32(property::INPUT_BITS)?,
@@ -297,15 +279,23 @@ fn domain(node: Node<'_>) -> Result<Domain> {
         page_sizes: f.u64(property::PAGE_SIZES)?,
         table_pages: f.u64(property::TABLE_PAGES)?,
     };
+
     // Second-stage tables have three to five levels of nine bits above a page of twelve.
-    if !(2..=4).contains(&domain.top_level) {
-        return Err(f.out_of_range(property::TOP_LEVEL));
-    }
-    if !(31..=57).contains(&domain.input_bits) {
+    let reach = match domain.top_level {
+        2 => 39,
+        3 => 48,
+        4 => 57,
+        _ => return Err(f.out_of_range(property::TOP_LEVEL)),
+    };
+    if !(31..=reach).contains(&domain.input_bits) {
         return Err(f.out_of_range(property::INPUT_BITS));
     }
-    if !(32..=52).contains(&domain.output_bits) {
+    if !(32..=MAX_ADDRESS_BITS).contains(&domain.output_bits) {
         return Err(f.out_of_range(property::OUTPUT_BITS));
+    }
+    // The smallest page has the size of a table; others are not needed, none would be senseless.
+    if domain.page_sizes & TABLE_SIZE == 0 || domain.page_sizes % TABLE_SIZE != 0 {
+        return Err(f.out_of_range(property::PAGE_SIZES));
     }
     if domain.table_pages == 0 {
         return Err(f.out_of_range(property::TABLE_PAGES));
@@ -314,25 +304,23 @@ fn domain(node: Node<'_>) -> Result<Domain> {
 }
 
 fn device(node: Node<'_>) -> Result<Device<'_>> {
-    let base = schema::DEVICE;
-    let f = Fields { node, base };
+    let mut f = Fields::new(node, schema::DEVICE);
+    let address = PciAddress {
+        segment: f.u16(property::SEGMENT)?,
+        requester_id: f.u16(property::ADDRESS)?,
+    };
 
-    let device = Device {
-        address: PciAddress {
-            segment: f.u16(property::SEGMENT)?,
-            requester_id: f.u16(property::ADDRESS)?,
-        },
+    Ok(Device {
+        address,
         vendor_device: f.u32(property::VENDOR_DEVICE)?,
         class: f.u32(property::CLASS)?,
         unit: f.u64(property::IOMMU)?,
+        // A function is always one of its own aliases.
         requester_ids: RequesterIds::from_cells(f.bytes(property::REQUESTER_IDS)?)
+            .filter(|ids| ids.contains(address.requester_id))
             .ok_or(f.out_of_range(property::REQUESTER_IDS))?,
         domain: f.u32(property::DOMAIN)?,
         domain_id: f.u16(property::DOMAIN_ID)?,
         owner: f.u64(property::OWNER)?,
-    };
-    if device.requester_ids.iter().next().is_none() {
-        return Err(f.out_of_range(property::REQUESTER_IDS));
-    }
-    Ok(device)
+    })
 }

@@ -24,6 +24,10 @@ pub enum Error {
     Duplicate(&'static str),
     /// A node refers to another one that is not there.
     Dangling(&'static str),
+    /// A domain is used in two ways that the named property tells apart.
+    Conflict(&'static str),
+    /// The memory lent to [`State::check`](crate::State::check) does not suffice.
+    NoSpace,
     /// A value is outside of what the hardware or the format allows.
     Range {
         /// The base name of the node.
@@ -60,6 +64,8 @@ impl fmt::Display for Error {
             }
             Self::Duplicate(node) => write!(f, "{node}: not unique"),
             Self::Dangling(node) => write!(f, "{node}: refers to a node that does not exist"),
+            Self::Conflict(property) => write!(f, "a domain is used with different {property}"),
+            Self::NoSpace => f.write_str("not enough memory to check it"),
             Self::Range { node, property } => write!(f, "{node}: {property} is out of range"),
         }
     }

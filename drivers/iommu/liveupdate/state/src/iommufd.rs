@@ -79,8 +79,7 @@ impl<'a> IommufdState<'a> {
 
         check_version(node, schema::IOMMUFD_COMPATIBLE)?;
 
-        let base = "iommufd";
-        let owner = Fields { node, base }.u64(property::OWNER)?;
+        let owner = Fields::new(node, "iommufd").u64(property::OWNER)?;
         // INVARIANT: The owner was found, and the loop goes through all HWPTs.
         let state = Self { fdt, owner };
         for node in state.nodes() {
@@ -112,8 +111,7 @@ impl<'a> IommufdState<'a> {
 }
 
 fn hwpt(node: Node<'_>) -> Result<Hwpt> {
-    let base = schema::HWPT;
-    let f = Fields { node, base };
+    let mut f = Fields::new(node, schema::HWPT);
 
     Ok(Hwpt {
         token: f.u64(property::TOKEN)?,

@@ -3,11 +3,12 @@
 //! What one kernel tells the next about its IOMMUs.
 //!
 //! The logic of a live update that needs no kernel around it: the flattened device trees that are
-//! handed over ([`encode`], [`decode`], [`iommufd`]) and the root and context tables of VT-d
+//! handed over ([`encode`], [`decode`], [`check`], [`iommufd`]) and the root and context tables of VT-d
 //! legacy mode ([`vtd`]). It is compiled into the kernel and into host tests from the same source.
 //!
 //! Whatever comes from the previous kernel is untrusted: [`State::parse`] rejects what is
-//! incomplete or contradicts itself, and nothing here indexes, unwraps or allocates.
+//! incomplete, [`State::check`] what contradicts itself, and nothing here indexes, unwraps or
+//! allocates.
 //!
 //! The schema is written down in `Documentation/driver-api/iommu-liveupdate-state.rst`.
 
@@ -15,6 +16,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod check;
 pub mod decode;
 pub mod encode;
 pub mod error;
@@ -24,6 +26,7 @@ pub mod schema;
 pub mod vtd;
 
 pub use self::{
+    check::Key,
     decode::State,
     encode::encode,
     error::{

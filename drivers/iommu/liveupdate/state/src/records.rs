@@ -6,6 +6,8 @@ use core::fmt;
 
 /// Width of a page-table page, a root table and a context table in bytes.
 pub const TABLE_SIZE: u64 = 4096;
+/// The most bits that a physical address can have.
+pub const MAX_ADDRESS_BITS: u32 = 52;
 
 /// The address of a PCI function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,7 +24,11 @@ impl fmt::Display for PciAddress {
         let [bus, devfn] = self.requester_id.to_be_bytes();
         let (device, function) = (devfn >> 3, devfn & 7);
 
-        write!(f, "{:04x}:{bus:02x}:{device:02x}.{function:x}", self.segment)
+        write!(
+            f,
+            "{:04x}:{bus:02x}:{device:02x}.{function:x}",
+            self.segment
+        )
     }
 }
 

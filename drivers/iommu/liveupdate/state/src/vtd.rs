@@ -167,7 +167,8 @@ pub fn clear_all<M: Memory>(memory: &M, address: u64) -> bool {
     true
 }
 
-/// Whether every requester id of `device` still has the entry that makes it use `domain`.
+/// Whether every requester id of `device` still has the entry that makes it use `domain`, in the
+/// context table that the root table of `unit` leads to.
 pub fn is_attached<M: Memory>(
     memory: &M,
     unit: &Unit<'_>,
@@ -176,9 +177,13 @@ pub fn is_attached<M: Memory>(
 ) -> bool {
     let entry = |id: u16| {
         let [bus, devfn] = id.to_be_bytes();
-        let table = memory.table(unit.context_tables.get(bus)?)?;
+        let root = memory.table(unit.root_table)?;
+        let address = RootEntry::new(root.read(bus)).context_table()?;
 
-        Some(ContextEntry::new(table.read(devfn)))
+        if unit.context_tables.get(bus) != Some(address) {
+            return None;
+        }
+        Some(ContextEntry::new(memory.table(address)?.read(devfn)))
     };
 
     device

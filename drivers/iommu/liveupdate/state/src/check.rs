@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What must hold among the nodes of a state.
+//!
+//! All of it is about equal numbers: those that must be different, and those that lead from one
+//! node to another. So each rule collects the numbers in question, sorts them and compares
+//! neighbours, which takes time O(n log n) for n nodes however hostile they are.
+
+use crate::{
+    decode::State,
+    error::{
+        Error,
+        Result, //
+    },
+    records::Device,
+    schema::{
+        self,
+        property, //
+    }, //
+};
+
+/// What nodes are sorted and found by: a number, and another one to tell equal ones apart.
+pub type Key = [u64; 2];
+
+impl State<'_> {
+    /// How many keys [`check`](Self::check) needs room for.
+    pub fn key_count(&self) -> usize {
+        [
+            self.units().count(),
+            self.tables().count(),
+            self.domains().count(),
+            // At least one for each device.
+            self.requester_ids().count(),
+        ]
+        .into_iter()
+        .max()
+        .unwrap_or(0)
+    }
+
+    /// Checks the nodes against each other, with `keys` as its memory.
+    ///
+    /// - No two units have the same registers, no two domains the same number, no two devices the
+    ///   same address, and no two devices of a unit a common requester id.
+    /// - No page is two tables.
+    /// - The unit and the domain of each device exist, the unit is in its segment and has a context
+    ///   table for each of its requester ids.
+    /// - All devices of a domain are behind one unit and belong to one iommufd. Within a unit, a
+    ///   domain id stands for one domain.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong first, or [`Error::NoSpace`] if there are fewer than
+    /// [`key_count`](Self::key_count) keys.
+    pub fn check(&self, keys: &mut [Key]) -> Result<()> {
+        self.check_unique(keys)?;
+        self.check_references(keys)?;
+        self.check_domains(keys)
+    }
+
+    fn check_unique(&self, keys: &mut [Key]) -> Result<()> {
+        let units = self.units().map(|u| [u.register_base, 0]);
+        unique(sorted(keys, units)?, schema::IOMMU)?;
+
+        let numbers = self.domains().map(|d| [d.number.into(), 0]);
+        unique(sorted(keys, numbers)?, schema::DOMAIN)?;
+
+        let addresses = self
+            .devices()
+            .map(|d| [d.address.segment.into(), d.address.requester_id.into()]);
+        unique(sorted(keys, addresses)?, schema::DEVICE)?;
+
+        unique(sorted(keys, self.requester_ids())?, property::REQUESTER_IDS)?;
+        unique(sorted(keys, self.tables())?, property::CONTEXT_TABLES)
+    }
+
+    fn check_references(&self, keys: &mut [Key]) -> Result<()> {
+        let dangling = Error::Dangling(schema::DEVICE);
+
+        let units = self.units().map(|u| [u.register_base, u.segment.into()]);
+        let units = sorted(keys, units)?;
+        for device in self.devices() {
+            if second_of(units, device.unit).ok_or(dangling)? != device.address.segment.into() {
+                return Err(Error::Range {
+                    node: schema::DEVICE,
+                    property: property::SEGMENT,
+                });
+            }
+        }
+
+        let buses = self.units().flat_map(|u| {
+            u.context_tables
+                .iter()
+                .map(move |(bus, _)| [u.register_base, bus.into()])
+        });
+        let buses = sorted(keys, buses)?;
+        for [unit, id] in self.requester_ids() {
+            buses
+                .binary_search(&[unit, id >> 8])
+                .map_err(|_| dangling)?;
+        }
+
+        let numbers = sorted(keys, self.domains().map(|d| [d.number.into(), 0]))?;
+        for device in self.devices() {
+            second_of(numbers, device.domain.into()).ok_or(dangling)?;
+        }
+        Ok(())
+    }
+
+    fn check_domains(&self, keys: &mut [Key]) -> Result<()> {
+        let mut one_per_domain = |property, value: fn(&Device<'_>) -> u64| {
+            let pairs = self.devices().map(|d| [d.domain.into(), value(&d)]);
+
+            function(sorted(keys, pairs)?, property)
+        };
+        one_per_domain(property::IOMMU, |d| d.unit)?;
+        one_per_domain(property::OWNER, |d| d.owner)?;
+        one_per_domain(property::DOMAIN_ID, |d| d.domain_id.into())?;
+
+        let ids = self.devices().map(|d| {
+            let id = u64::from(d.domain_id) << 32;
+
+            [d.unit, id | u64::from(d.domain)]
+        });
+        let ambiguous = |([unit, a], [other_unit, b]): (&Key, &Key)| {
+            unit == other_unit && a >> 32 == b >> 32 && a != b
+        };
+        if neighbours(sorted(keys, ids)?).any(ambiguous) {
+            return Err(Error::Conflict(property::DOMAIN_ID));
+        }
+        Ok(())
+    }
+
+    /// The register base of the unit and the requester id, for each requester id.
+    fn requester_ids(&self) -> impl Iterator<Item = Key> + '_ {
+        self.devices()
+            .flat_map(|d| d.requester_ids.iter().map(move |id| [d.unit, id.into()]))
+    }
+
+    /// The pages that are root tables, context tables or top tables.
+    fn tables(&self) -> impl Iterator<Item = Key> + '_ {
+        let of_units = self.units().flat_map(|u| {
+            let contexts = u.context_tables.iter().map(|(_, table)| table);
+
+            contexts.chain([u.root_table])
+        });
+
+        of_units
+            .chain(self.domains().map(|d| d.top_table))
+            .map(|table| [table, 0])
+    }
+}
+
+/// Fills the beginning of `keys` with `values` and sorts it.
+fn sorted(keys: &mut [Key], values: impl Iterator<Item = Key>) -> Result<&[Key]> {
+    let mut count: usize = 0;
+
+    for value in values {
+        *keys.get_mut(count).ok_or(Error::NoSpace)? = value;
+        count = count.checked_add(1).ok_or(Error::NoSpace)?;
+    }
+    let keys = keys.get_mut(..count).ok_or(Error::NoSpace)?;
+    keys.sort_unstable();
+    Ok(keys)
+}
+
+fn neighbours(keys: &[Key]) -> impl Iterator<Item = (&Key, &Key)> {
+    keys.iter().zip(keys.iter().skip(1))
+}
+
+/// Checks that no two of the sorted `keys` are equal.
+fn unique(keys: &[Key], what: &'static str) -> Result<()> {
+    if neighbours(keys).any(|(a, b)| a == b) {
+        return Err(Error::Duplicate(what));
+    }
+    Ok(())
+}
+
+/// Checks that among the sorted `keys`, equal first numbers go with equal second numbers.
+fn function(keys: &[Key], what: &'static str) -> Result<()> {
+    if neighbours(keys).any(|([a, x], [b, y])| a == b && x != y) {
+        return Err(Error::Conflict(what));
+    }
+    Ok(())
+}
+
+/// Finds a key with the first number `first` among the sorted `keys`, and returns the second.
+fn second_of(keys: &[Key], first: u64) -> Option<u64> {
+    let index = keys.binary_search_by_key(&first, |[f, _]| *f).ok()?;
+
+    keys.get(index).map(|[_, second]| *second)
+}
