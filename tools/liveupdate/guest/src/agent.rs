@@ -27,7 +27,7 @@ pub fn serve() -> Result<()> {
     let mut requests = LineReader::new(BufReader::new(control.try_clone()?));
     write_line(&mut control, &Event::Hello(hello()?))?;
     let mut agent = Agent::default();
-    while let Some(request) = requests.next::<Request>()? {
+    while let Some(request) = requests.read::<Request>()? {
         if request == Request::PowerOff {
             break;
         }

@@ -27,7 +27,7 @@ impl Clock {
     }
 
     /// Converts a time of the host's real-time clock, with which QEMU stamps its trace.
-    pub fn from_unix(self, time: Duration) -> Duration {
+    pub fn since_start(self, time: Duration) -> Duration {
         time.saturating_sub(self.unix_start)
     }
 

@@ -37,7 +37,7 @@ impl Control {
         let (sender, events) = channel();
         let mut reader = LineReader::new(BufReader::new(stream.try_clone()?));
         thread::spawn(move || {
-            while let Some(event) = reader.next::<Event>().transpose() {
+            while let Some(event) = reader.read::<Event>().transpose() {
                 let event = event.map(|event| (clock.now(), event));
                 let last = event.is_err();
                 if sender.send(event).is_err() || last {

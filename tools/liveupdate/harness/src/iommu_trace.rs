@@ -28,7 +28,7 @@ impl IommuTrace {
             let what = || path.display().to_string();
             for line in BufReader::new(File::open(path).with_context(what)?).lines() {
                 trace.add(&line.with_context(what)?, |unix| {
-                    clock.from_unix(unix) < end
+                    clock.since_start(unix) < end
                 });
             }
         }

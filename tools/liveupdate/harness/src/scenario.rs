@@ -200,7 +200,7 @@ pub fn run(options: &Options, scenario: &Scenario) -> Result<Record> {
     vm.start_kexec()?;
     if scenario.damage_state {
         vm.wait_for_line(SCRUBBED)?;
-        vm.while_stopped(|ram| damage::damage_state(ram))?;
+        vm.while_stopped(damage::damage_state)?;
     }
     let (kexec_end, new) = vm.hello()?;
 

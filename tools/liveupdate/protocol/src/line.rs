@@ -37,7 +37,7 @@ impl<R: BufRead> LineReader<R> {
     /// # Errors
     ///
     /// What the stream reports, or `InvalidData` when a line is not a `T`.
-    pub fn next<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
+    pub fn read<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
         loop {
             self.line.clear();
             if self.input.read_until(b'\n', &mut self.line)? == 0 {
@@ -68,15 +68,15 @@ mod tests {
         write_line(&mut stream, &Request::PowerOff).unwrap();
 
         let mut reader = LineReader::new(stream.as_slice());
-        assert_eq!(reader.next::<Request>().unwrap(), Some(request));
-        assert_eq!(reader.next::<Request>().unwrap(), Some(Request::PowerOff));
-        assert_eq!(reader.next::<Request>().unwrap(), None);
+        assert_eq!(reader.read::<Request>().unwrap(), Some(request));
+        assert_eq!(reader.read::<Request>().unwrap(), Some(Request::PowerOff));
+        assert_eq!(reader.read::<Request>().unwrap(), None);
     }
 
     #[test]
     fn a_damaged_line_is_an_error() {
         let mut reader = LineReader::new(&b"{\"request\":\"no such thing\"}\n"[..]);
-        let error = reader.next::<Request>().unwrap_err();
+        let error = reader.read::<Request>().unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     }
 }
