@@ -6,6 +6,8 @@
 //! node to another. So each rule collects the numbers in question, sorts them and compares
 //! neighbours, which takes time O(n log n) for n nodes however hostile they are.
 
+use core::cell::Cell;
+
 use crate::{
     decode::State,
     error::{
@@ -159,8 +161,43 @@ fn sorted(keys: &mut [Key], values: impl Iterator<Item = Key>) -> Result<&[Key]>
         count = count.checked_add(1).ok_or(Error::NoSpace)?;
     }
     let keys = keys.get_mut(..count).ok_or(Error::NoSpace)?;
-    keys.sort_unstable();
+    sort(Cell::from_mut(keys).as_slice_of_cells());
     Ok(keys)
+}
+
+/// Sorts `heap`, which is a heap first: no key is below a smaller one.
+///
+/// The sort functions of the core library do without an allocation as well, but not without a call
+/// to panic.
+fn sort(mut heap: &[Cell<Key>]) {
+    for index in (0..heap.len() / 2).rev() {
+        sift_down(heap, index);
+    }
+    while let Some((last, rest)) = heap.split_last() {
+        if let Some(first) = rest.first() {
+            last.set(first.replace(last.get()));
+        }
+        sift_down(rest, 0);
+        heap = rest;
+    }
+}
+
+/// Moves the key at `index` down to its place, with everything below it in place.
+fn sift_down(heap: &[Cell<Key>], mut index: usize) {
+    let get = |index| heap.get(index).map(Cell::get);
+
+    while let Some(left) = index.checked_mul(2).and_then(|i| i.checked_add(1)) {
+        let right = left.saturating_add(1);
+        let child = if get(right) > get(left) { right } else { left };
+
+        match (heap.get(index), heap.get(child)) {
+            (Some(upper), Some(lower)) if upper.get() < lower.get() => {
+                upper.set(lower.replace(upper.get()));
+            }
+            _ => return,
+        }
+        index = child;
+    }
 }
 
 fn neighbours(keys: &[Key]) -> impl Iterator<Item = (&Key, &Key)> {

@@ -79,9 +79,10 @@ fn device(w: &mut Writer<'_>, device: &Device<'_>) -> Result<()> {
     let address = device.address;
     let [bus, devfn] = address.requester_id.to_be_bytes();
 
-    // A node name has no colons, so the parts of the address are separated by commas.
+    // A node name has no colons, so the parts of the address are separated by commas. It begins
+    // with no zero that could be left out.
     w.begin_node(format_args!(
-        "{}@{:04x},{bus:02x},{:02x}.{:x}",
+        "{}@{:x},{bus:02x},{:02x}.{:x}",
         schema::DEVICE,
         address.segment,
         devfn >> 3,
