@@ -25,6 +25,8 @@ mod scrub;
 mod sealed;
 #[cfg(CONFIG_IOMMU_LIVEUPDATE_KUNIT_TEST)]
 mod serde_fdt_kunit;
+#[cfg(CONFIG_IOMMU_LIVEUPDATE_KUNIT_TEST)]
+mod state_kunit;
 mod takeover;
 
 use kernel::prelude::*;
