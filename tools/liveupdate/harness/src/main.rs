@@ -10,6 +10,7 @@ mod demo;
 mod drive;
 mod initramfs;
 mod iommu_trace;
+mod priority;
 mod progress;
 mod qemu;
 mod ram;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
 
 /// Returns whether everything that was to be shown was shown.
 fn run(cli: Cli) -> Result<bool> {
+    priority::raise();
     match cli.command {
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => suite::run(&options),

@@ -176,7 +176,7 @@ pub fn run(options: &Options, scenario: &Scenario) -> Result<Record> {
     vm.load_kernel()?;
     sleep(QUIET);
     vm.request_done(&Request::QueueIos)?;
-    sleep(QUIET);
+    sleep(QUIET * 2);
 
     status.phase("preserving");
     let mut preserve = vm.clock.now()..vm.clock.now();

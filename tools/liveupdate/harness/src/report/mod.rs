@@ -39,9 +39,10 @@ pub fn write(
 
 /// The time that is shown.
 fn shown(record: &Record) -> Range<Duration> {
-    let start = record.marks.kexec.start.saturating_sub(MARGIN);
-    let end = (record.marks.kexec.end + MARGIN).min(record.marks.afterwards.end);
-    start..end
+    let marks = &record.marks;
+    let start = marks.kexec.start.saturating_sub(MARGIN);
+    let end = marks.retrieve.end.max(marks.kexec.end) + MARGIN;
+    start..end.min(marks.afterwards.end)
 }
 
 fn ms(duration: Duration) -> f64 {

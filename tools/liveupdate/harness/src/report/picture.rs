@@ -16,6 +16,9 @@ const WIDTH: f64 = 1000.0;
 const LANE: f64 = 90.0;
 const SPACE: f64 = 24.0;
 const HEADER: f64 = 60.0;
+const PHASE_ROW: f64 = 12.0;
+const PHASE_ROWS: u8 = 3;
+const PHASE_BAR: f64 = PHASE_ROW * PHASE_ROWS as f64;
 
 const BACKGROUND: &str = "#ffffff";
 const INK: &str = "#222222";
@@ -99,11 +102,15 @@ fn phase_bar(record: &Record, scale: &Scale, y: f64) -> Result<Group> {
     let inside = phases(record)?
         .into_iter()
         .filter(|phase| phase.name != "boot");
-    for (phase, fill) in inside.zip(PHASES.into_iter().cycle()) {
+    let rows = (0..PHASE_ROWS)
+        .cycle()
+        .map(|row| PHASE_ROW * f64::from(row));
+    for ((phase, fill), row) in inside.zip(PHASES.into_iter().cycle()).zip(rows) {
         let time = |ms: f64| Duration::try_from_secs_f64(zero + ms / 1e3).unwrap_or_default();
         let x = scale.x(time(phase.start_ms))..scale.x(time(phase.start_ms + phase.duration_ms));
-        let label = text(x.start + 2.0, y + 12.0, 10, phase.name);
-        group = group.add(rectangle(x, y, 16.0, fill)).add(label);
+        // Short phases lie close together; their names need not.
+        let label = text(x.start + 2.0, y + row + 10.0, 10, phase.name);
+        group = group.add(rectangle(x, y, PHASE_BAR, fill)).add(label);
     }
     Ok(group)
 }
@@ -126,15 +133,22 @@ fn time_axis(record: &Record, scale: &Scale, y: f64) -> Group {
 pub fn render(preserved: &Record, control: &Record) -> Result<String> {
     let mut group = Group::new();
     let mut y = HEADER;
+    // The same scale for both.
+    let lengths = [preserved, control].map(|record| {
+        let window = shown(record);
+        window.end.saturating_sub(window.start)
+    });
+    let length = lengths.into_iter().max().unwrap_or_default();
     for (record, title, fill) in [
         (preserved, "preserved", ALIVE),
         (control, "control: page tables not preserved", DEAD),
     ] {
+        let start = shown(record).start;
         let scale = Scale {
-            window: shown(record),
+            window: start..start + length,
         };
         group = group.add(phase_bar(record, &scale, y)?);
-        y += 16.0 + SPACE;
+        y += PHASE_BAR + SPACE;
         for series in &record.series {
             let title = format!(
                 "{title}: {} bytes during the kexec, longest gap {} ms",
