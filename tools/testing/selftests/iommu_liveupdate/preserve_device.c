@@ -2,6 +2,10 @@
 /*
  * LIVEUPDATE_SESSION_PRESERVE_FD of an iommufd: the devices that may be
  * attached to the marked HWPTs.
+ *
+ * QEMU has all the devices that the tests look for: two functions of an ES1370
+ * in one slot share a group, virtio-rng-pci has ATS with ats=on behind an
+ * intel-iommu with device-iotlb=on, and nvme has SR-IOV with sriov_max_vfs=1.
  */
 #include <libliveupdate.h>
 
@@ -35,6 +39,7 @@ FIXTURE_SETUP(preserve_device)
 	ASSERT_GE(self->session, 0);
 }
 
+/* The files of the VMM are closed by the exit that follows. */
 FIXTURE_TEARDOWN(preserve_device)
 {
 	close(self->session);
@@ -50,7 +55,6 @@ TEST_F(preserve_device, single_function)
 		SKIP(return missing(_metadata), "%s", reason);
 	ASSERT_EQ(0, vmm_create(&self->vmm, self->bdf));
 	EXPECT_EQ(0, vmm_preserve(&self->vmm, self->session));
-	vmm_destroy(&self->vmm);
 }
 
 /* A mock device next to it is refused as it would be alone. */
@@ -79,7 +83,6 @@ TEST_F(preserve_device, not_every_device_is_pci)
 	ASSERT_EQ(0, iommufd_destroy(self->vmm.iommufd, hwpt));
 	EXPECT_EQ(0, luo_session_preserve_fd(self->session, self->vmm.iommufd,
 					     VMM_IOMMUFD_TOKEN));
-	vmm_destroy(&self->vmm);
 }
 
 TEST_F(preserve_device, shared_group)
@@ -89,7 +92,6 @@ TEST_F(preserve_device, shared_group)
 		SKIP(return missing(_metadata), "no ES1370 in a shared group");
 	ASSERT_EQ(0, vmm_create(&self->vmm, self->bdf));
 	EXPECT_EQ(-EOPNOTSUPP, vmm_preserve(&self->vmm, self->session));
-	vmm_destroy(&self->vmm);
 }
 
 TEST_F(preserve_device, ats)
@@ -98,7 +100,6 @@ TEST_F(preserve_device, ats)
 		SKIP(return missing(_metadata), "no function with ATS");
 	ASSERT_EQ(0, vmm_create(&self->vmm, self->bdf));
 	EXPECT_EQ(-EOPNOTSUPP, vmm_preserve(&self->vmm, self->session));
-	vmm_destroy(&self->vmm);
 }
 
 TEST_F(preserve_device, virtual_function)
@@ -128,7 +129,6 @@ TEST_F(preserve_device, physical_function)
 	ASSERT_EQ(0, pci_set_numvfs(self->bdf, "0"));
 	EXPECT_EQ(0, luo_session_preserve_fd(self->session, self->vmm.iommufd,
 					     VMM_IOMMUFD_TOKEN));
-	vmm_destroy(&self->vmm);
 }
 
 TEST_HARNESS_MAIN
