@@ -35,9 +35,12 @@ use kernel::{
     prelude::*,
     sync::aref::ARef, //
 };
-use liveupdate_state::iommufd::{
-    self as state,
-    Hwpt as HwptRecord, //
+use liveupdate_state::{
+    iommufd::{
+        self as state,
+        Hwpt as HwptRecord, //
+    },
+    Key, //
 };
 use policy::{
     check_device,
@@ -268,14 +271,17 @@ fn write_state(record: &outgoing::PreservedIommufd, count: usize) -> Result<Pres
 fn owner(data: u64) -> Result<u64> {
     let bytes = iommufd_hooks::state(data)?;
 
-    state::IommufdState::parse(&bytes)
-        .map(|state| state.owner())
-        .map_err(|e| {
-            pr_warn!(
-                "iommufd: the state at {:#x} is damaged: {}\n",
-                data,
-                format_args!("{e}")
-            );
-            EBADMSG
-        })
+    let damaged = |e| {
+        pr_warn!(
+            "iommufd: the state at {:#x} is damaged: {}\n",
+            data,
+            format_args!("{e}")
+        );
+        EBADMSG
+    };
+    let state = state::IommufdState::parse(&bytes).map_err(damaged)?;
+    let mut keys = KVVec::from_elem(Key::default(), state.key_count(), GFP_KERNEL)?;
+
+    state.check(&mut keys).map_err(damaged)?;
+    Ok(state.owner())
 }

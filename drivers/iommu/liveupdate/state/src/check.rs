@@ -27,16 +27,8 @@ pub type Key = [u64; 2];
 impl State<'_> {
     /// How many keys [`check`](Self::check) needs room for.
     pub fn key_count(&self) -> usize {
-        [
-            self.units().count(),
-            self.tables().count(),
-            self.domains().count(),
-            // At least one for each device.
-            self.requester_ids().count(),
-        ]
-        .into_iter()
-        .max()
-        .unwrap_or(0)
+        // Each unit and each domain has a table, each device has a requester id.
+        self.tables().count().max(self.requester_ids().count())
     }
 
     /// Checks the nodes against each other, with `keys` as its memory.
@@ -153,7 +145,7 @@ impl State<'_> {
 }
 
 /// Fills the beginning of `keys` with `values` and sorts it.
-fn sorted(keys: &mut [Key], values: impl Iterator<Item = Key>) -> Result<&[Key]> {
+pub(crate) fn sorted(keys: &mut [Key], values: impl Iterator<Item = Key>) -> Result<&[Key]> {
     let mut count: usize = 0;
 
     for value in values {
@@ -205,7 +197,7 @@ fn neighbours(keys: &[Key]) -> impl Iterator<Item = (&Key, &Key)> {
 }
 
 /// Checks that no two of the sorted `keys` are equal.
-fn unique(keys: &[Key], what: &'static str) -> Result<()> {
+pub(crate) fn unique(keys: &[Key], what: &'static str) -> Result<()> {
     if neighbours(keys).any(|(a, b)| a == b) {
         return Err(Error::Duplicate(what));
     }

@@ -3,14 +3,16 @@
 //! The state of one iommufd: which token stands for which domain.
 
 use crate::{
+    check::{
+        sorted,
+        unique,
+        Key, //
+    },
     decode::{
         check_version,
         Fields, //
     },
-    error::{
-        Error,
-        Result, //
-    },
+    error::Result,
     schema::{
         self,
         property, //
@@ -35,7 +37,7 @@ pub struct Hwpt {
 ///
 /// # Errors
 ///
-/// [`Error::Fdt`] if `buffer` is too small.
+/// [`Error::Fdt`](crate::Error::Fdt) if `buffer` is too small.
 pub fn encode(
     buffer: &mut [u8],
     owner: u64,
@@ -56,11 +58,11 @@ pub fn encode(
     Ok(w.finish()?)
 }
 
-/// The state of one iommufd that was checked as a whole.
+/// The state of one iommufd, whose nodes were checked one by one.
 ///
 /// # Invariants
 ///
-/// The root has an owner, and every HWPT decodes and has a token of its own.
+/// The root has an owner, and every HWPT decodes.
 #[derive(Clone, Copy)]
 pub struct IommufdState<'a> {
     fdt: Fdt<'a>,
@@ -68,7 +70,7 @@ pub struct IommufdState<'a> {
 }
 
 impl<'a> IommufdState<'a> {
-    /// Checks `blob`, which may be longer than the state in it.
+    /// Checks the nodes of `blob`, which may be longer than the state in it.
     ///
     /// # Errors
     ///
@@ -83,13 +85,26 @@ impl<'a> IommufdState<'a> {
         // INVARIANT: The owner was found, and the loop goes through all HWPTs.
         let state = Self { fdt, owner };
         for node in state.nodes() {
-            let Hwpt { token, .. } = hwpt(node)?;
-
-            if state.hwpts().filter(|h| h.token == token).count() != 1 {
-                return Err(Error::Duplicate(schema::HWPT));
-            }
+            hwpt(node)?;
         }
         Ok(state)
+    }
+
+    /// How many keys [`check`](Self::check) needs room for.
+    pub fn key_count(&self) -> usize {
+        self.hwpts().count()
+    }
+
+    /// Checks that every HWPT has a token of its own, with `keys` as its memory.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Duplicate`](crate::Error::Duplicate), or [`Error::NoSpace`](crate::Error::NoSpace) if
+    /// there are fewer than [`key_count`](Self::key_count) keys.
+    pub fn check(&self, keys: &mut [Key]) -> Result<()> {
+        let tokens = self.hwpts().map(|h| [h.token, 0]);
+
+        unique(sorted(keys, tokens)?, schema::HWPT)
     }
 
     /// The number of the iommufd, which its devices have as their owner.

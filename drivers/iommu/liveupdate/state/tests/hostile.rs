@@ -7,8 +7,7 @@ mod sample;
 use liveupdate_state::{
     iommufd::{
         self,
-        Hwpt,
-        IommufdState, //
+        Hwpt, //
     },
     State, //
 };
@@ -21,7 +20,7 @@ use sample::Sample;
 
 /// Reads everything from a blob; returns whether it was accepted.
 fn read_all(blob: &[u8]) -> bool {
-    if let Err(error) = IommufdState::parse(blob).map(|state| state.hwpts().count()) {
+    if let Err(error) = sample::read_iommufd(blob).map(|state| state.hwpts().count()) {
         assert!(!error.to_string().is_empty());
     }
     // What the nodes say together was not checked here.

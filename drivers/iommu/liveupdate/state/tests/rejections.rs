@@ -8,7 +8,6 @@ mod sample;
 use std::collections::BTreeSet;
 
 use liveupdate_state::{
-    iommufd::IommufdState,
     schema::{
         self,
         property, //
@@ -170,7 +169,7 @@ fn controls() {
     assert_eq!(check(&with_second_unit()), Ok(()));
 
     let blob = compile(IOMMUFD);
-    let state = IommufdState::parse(&blob).unwrap();
+    let state = sample::read_iommufd(&blob).unwrap();
     let hwpts: Vec<_> = state.hwpts().map(|h| (h.token, h.domain)).collect();
     assert_eq!((state.owner(), hwpts), (5, vec![(0x11, 3), (0x12, 7)]));
 }
@@ -191,7 +190,7 @@ fn additions_are_skipped() {
         assert_eq!(check(&damage(STATE, from, to)), Ok(()), "{to}");
     }
     let more = damage(IOMMUFD, "owner", "new-property;\n\towner");
-    assert!(IommufdState::parse(&compile(&more)).is_ok());
+    assert!(sample::read_iommufd(&compile(&more)).is_ok());
 }
 
 #[test]
@@ -584,7 +583,7 @@ fn iommufd_states() {
         ("token = <0 0x12>", "token = <1 0x11>", None),
     ] {
         let blob = compile(&damage(IOMMUFD, from, to));
-        assert_eq!(IommufdState::parse(&blob).err(), expected, "{to}");
+        assert_eq!(sample::read_iommufd(&blob).err(), expected, "{to}");
     }
 }
 
@@ -627,7 +626,7 @@ proptest! {
 #[test]
 fn formats_are_not_mixed_up() {
     assert_eq!(
-        IommufdState::parse(&compile(STATE)).err(),
+        sample::read_iommufd(&compile(STATE)).err(),
         Some(Error::Incompatible)
     );
     assert_eq!(

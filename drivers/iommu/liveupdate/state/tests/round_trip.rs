@@ -8,8 +8,7 @@ use liveupdate_state::{
     encode,
     iommufd::{
         self,
-        Hwpt,
-        IommufdState, //
+        Hwpt, //
     },
     Error,
     Key,
@@ -93,8 +92,13 @@ proptest! {
         let mut blob = [0xa5; 4096];
         let list = || hwpts.iter().map(|(token, domain)| Hwpt { token: *token, domain: *domain });
         let len = iommufd::encode(&mut blob, owner, list()).unwrap();
-        let state = IommufdState::parse(&blob[..len]).unwrap();
+        let state = sample::read_iommufd(&blob[..len]).unwrap();
+        let mut keys = vec![Key::default(); hwpts.len()];
 
+        prop_assert_eq!(state.check(&mut keys), Ok(()));
+        if keys.pop().is_some() {
+            prop_assert_eq!(state.check(&mut keys), Err(Error::NoSpace));
+        }
         prop_assert_eq!(state.owner(), owner);
         prop_assert!(state.hwpts().eq(list()));
     }

@@ -19,6 +19,7 @@ use std::{
 
 use liveupdate_state::{
     encode,
+    iommufd::IommufdState,
     ContextTables,
     Device,
     Domain,
@@ -297,6 +298,14 @@ pub fn sample() -> impl Strategy<Value = Sample> {
         }
         sample
     })
+}
+
+/// Reads the state of an iommufd as the kernel does that takes over.
+pub fn read_iommufd(blob: &[u8]) -> Result<IommufdState<'_>, Error> {
+    let state = IommufdState::parse(blob)?;
+    let mut keys = vec![Key::default(); state.key_count()];
+
+    state.check(&mut keys).map(|()| state)
 }
 
 /// Runs `dtc` from one format to another. It must succeed; returns what it prints and its warnings.
