@@ -166,6 +166,16 @@ int pci_find_ext_cap(__u16 cap, char *bdf)
 	return visit_entries(PCI_DEVICES, match_ext_cap, &cap, bdf);
 }
 
+static int match_sriov(const char *bdf, const void *unused)
+{
+	return attr_read(bdf, "sriov_totalvfs") > 0 ? 0 : -ENOENT;
+}
+
+int pci_find_sriov(char *bdf)
+{
+	return visit_entries(PCI_DEVICES, match_sriov, NULL, bdf);
+}
+
 int pci_find_vf(const char *pf, char *bdf)
 {
 	return attr_link(pf, "virtfn0", bdf, PCI_BDF_SIZE);

@@ -24,6 +24,9 @@ int pci_find(__u16 vendor, __u16 device, enum pci_group group, char *bdf);
 /* Find a function that is not a bridge and has the extended capability @cap. */
 int pci_find_ext_cap(__u16 cap, char *bdf);
 
+/* Find a function that can have virtual functions. */
+int pci_find_sriov(char *bdf);
+
 /* Find the first virtual function of @pf. */
 int pci_find_vf(const char *pf, char *bdf);
 

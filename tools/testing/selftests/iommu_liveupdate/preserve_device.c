@@ -106,7 +106,7 @@ TEST_F(preserve_device, virtual_function)
 {
 	char vf[PCI_BDF_SIZE];
 
-	if (pci_find_ext_cap(PCI_EXT_CAP_ID_SRIOV, self->bdf))
+	if (pci_find_sriov(self->bdf))
 		SKIP(return missing(_metadata), "no function with SR-IOV");
 	ASSERT_EQ(0, pci_bind(self->bdf, "nvme"));
 	ASSERT_EQ(0, pci_set_numvfs(self->bdf, "1"));
@@ -119,7 +119,7 @@ TEST_F(preserve_device, virtual_function)
 
 TEST_F(preserve_device, physical_function)
 {
-	if (pci_find_ext_cap(PCI_EXT_CAP_ID_SRIOV, self->bdf))
+	if (pci_find_sriov(self->bdf))
 		SKIP(return missing(_metadata), "no function with SR-IOV");
 	ASSERT_EQ(0, sysfs_write(ENABLE_SRIOV, "1"));
 	ASSERT_EQ(0, vmm_create(&self->vmm, self->bdf));
