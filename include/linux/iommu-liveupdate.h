@@ -17,6 +17,14 @@ struct pci_dev;
 /* How many requester ids, aliases included, a preserved device may have. */
 #define IOMMU_LIVEUPDATE_MAX_REQUESTER_IDS	16
 
+/* What the next kernel has to know about how the page tables were built. */
+enum iommu_liveupdate_pt_flags {
+	/* The page-table walker does not snoop the caches of the CPU. */
+	IOMMU_LIVEUPDATE_PT_INCOHERENT	= 1 << 0,
+	/* The entries make all DMA snoop, whatever the device asks for. */
+	IOMMU_LIVEUPDATE_PT_FORCE_SNOOP	= 1 << 1,
+};
+
 /**
  * struct iommu_liveupdate_domain - what defines the page tables of a domain
  * @top_table: physical address of the top table
@@ -24,7 +32,7 @@ struct pci_dev;
  * @top_level: level of the top table, counted from 0 at the leaves
  * @input_bits: width of the input address
  * @output_bits: width of the output address
- * @pt_features: &enum pt_features
+ * @pt_flags: &enum iommu_liveupdate_pt_flags
  */
 struct iommu_liveupdate_domain {
 	u64 top_table;
@@ -32,7 +40,7 @@ struct iommu_liveupdate_domain {
 	u32 top_level;
 	u32 input_bits;
 	u32 output_bits;
-	u32 pt_features;
+	u32 pt_flags;
 };
 
 /**

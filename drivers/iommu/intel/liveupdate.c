@@ -12,9 +12,6 @@
 #include "../liveupdate/hooks.h"
 #include "iommu.h"
 
-/* Set by enforce_cache_coherency() after the domain was allocated. */
-#define FORCE_COHERENCE	BIT(PT_FEAT_VTDSS_FORCE_COHERENCE)
-
 static void describe_unit(struct intel_iommu *iommu, u64 rtaddr,
 			  struct iommu_liveupdate_unit *unit)
 {
@@ -34,6 +31,12 @@ static void describe_domain(struct dmar_domain *domain,
 {
 	struct pt_common *common = &domain->sspt.vtdss_pt.common;
 	struct pt_iommu_vtdss_hw_info info;
+	u32 flags = 0;
+
+	if (common->features & BIT(PT_FEAT_DMA_INCOHERENT))
+		flags |= IOMMU_LIVEUPDATE_PT_INCOHERENT;
+	if (common->features & BIT(PT_FEAT_VTDSS_FORCE_COHERENCE))
+		flags |= IOMMU_LIVEUPDATE_PT_FORCE_SNOOP;
 
 	pt_iommu_vtdss_hw_info(&domain->sspt, &info);
 	*record = (struct iommu_liveupdate_domain){
@@ -42,7 +45,7 @@ static void describe_domain(struct dmar_domain *domain,
 		.top_level = info.aw + 1,
 		.input_bits = common->max_vasz_lg2,
 		.output_bits = common->max_oasz_lg2,
-		.pt_features = common->features,
+		.pt_flags = flags,
 	};
 }
 
@@ -155,22 +158,25 @@ static const struct iommu_domain_ops restored_domain_ops = {
 static int adopt_tables(struct dmar_domain *domain,
 			const struct iommu_liveupdate_domain *record)
 {
+	bool force_snoop = record->pt_flags & IOMMU_LIVEUPDATE_PT_FORCE_SNOOP;
 	struct pt_common *common = &domain->sspt.vtdss_pt.common;
 	struct iommu_liveupdate_domain own;
 
+	/* A domain gets to force snooping only after it was allocated. */
+	if (force_snoop)
+		common->features |= BIT(PT_FEAT_VTDSS_FORCE_COHERENCE);
 	describe_domain(domain, &own);
 	if (own.top_level != record->top_level ||
 	    own.input_bits != record->input_bits ||
 	    own.output_bits != record->output_bits ||
-	    own.pt_features != (record->pt_features & ~FORCE_COHERENCE) ||
+	    own.pt_flags != record->pt_flags ||
 	    (record->page_sizes & ~own.page_sizes))
 		return -EINVAL;
 
 	iommu_free_pages(phys_to_virt(own.top_table));
 	common->top_of_table = (uintptr_t)phys_to_virt(record->top_table) |
 			       record->top_level;
-	common->features = record->pt_features;
-	domain->force_snooping = !!(record->pt_features & FORCE_COHERENCE);
+	domain->force_snooping = force_snoop;
 	domain->domain.pgsize_bitmap = record->page_sizes;
 	domain->domain.is_iommupt = false;
 	domain->domain.type = IOMMU_DOMAIN_UNMANAGED;

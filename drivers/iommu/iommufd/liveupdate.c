@@ -240,10 +240,12 @@ void iommufd_liveupdate_unfreeze_hwpt(struct iommufd_ctx *ictx,
 }
 
 /**
- * iommufd_liveupdate_hwpt_is_broken() - True if a frozen HWPT lost a device
+ * iommufd_liveupdate_hwpt_is_broken() - Check if a frozen HWPT lost a device
  * @hwpt: HWPT that is frozen
  *
  * A driver that gives up its device detaches it, preserved or not.
+ *
+ * Return: True if so.
  */
 bool iommufd_liveupdate_hwpt_is_broken(struct iommufd_hwpt_paging *hwpt)
 {

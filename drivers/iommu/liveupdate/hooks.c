@@ -139,10 +139,16 @@ int iommu_liveupdate_identify(struct device *dev,
 	return 0;
 }
 
-/* Keep everyone from resetting, powering down or muting the PCI function. */
+/* Let the PCI function, and the bridges above it, keep bus mastering at kexec. */
 void iommu_liveupdate_set_dma_preserved(struct device *dev, bool preserved)
 {
 	to_pci_dev(dev)->dma_preserved = preserved;
+}
+
+/* Keep vfio-pci from resetting, powering down or muting the PCI function. */
+void iommu_liveupdate_set_dma_inherited(struct device *dev)
+{
+	to_pci_dev(dev)->dma_inherited = true;
 }
 
 /* Clear bus mastering of one function, if it exists. */
@@ -154,7 +160,7 @@ void iommu_liveupdate_stop_function(u16 segment, u16 requester_id)
 
 	if (!pdev)
 		return;
-	pdev->dma_preserved = false;
+	pdev->dma_inherited = false;
 	pci_clear_master(pdev);
 	pci_dev_put(pdev);
 }

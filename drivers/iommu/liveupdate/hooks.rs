@@ -112,7 +112,7 @@ impl Domain {
                 top_level: tables.top_level,
                 input_bits: tables.input_bits,
                 output_bits: tables.output_bits,
-                pt_features: tables.pt_features,
+                pt_flags: tables.pt_flags,
             },
             domain_id,
             ..pin_init::zeroed()
@@ -209,7 +209,7 @@ impl Attachment {
             top_level: domain.top_level,
             input_bits: domain.input_bits,
             output_bits: domain.output_bits,
-            pt_features: domain.pt_features,
+            pt_flags: domain.pt_flags,
             page_sizes: domain.page_sizes,
             table_pages,
         }
@@ -309,13 +309,23 @@ impl Function {
     }
 }
 
-/// Keeps everyone from resetting, powering down or muting `device`, or no longer does.
+/// Lets `device` and the bridges above it keep bus mastering at the kexec, or no longer does.
 ///
 /// Does nothing for a device that is no PCI function.
 pub(crate) fn set_dma_preserved(device: &device::Device, preserved: bool) {
     if Function::of(device).is_ok() {
         // SAFETY: The device is a PCI function.
         unsafe { bindings::iommu_liveupdate_set_dma_preserved(as_raw(device), preserved) };
+    }
+}
+
+/// Keeps vfio-pci from resetting, powering down or muting `device`.
+///
+/// Does nothing for a device that is no PCI function.
+pub(crate) fn set_dma_inherited(device: &device::Device) {
+    if Function::of(device).is_ok() {
+        // SAFETY: The device is a PCI function.
+        unsafe { bindings::iommu_liveupdate_set_dma_inherited(as_raw(device)) };
     }
 }
 

@@ -40,7 +40,7 @@ pub(crate) fn restore(device: &Device, singular: bool) -> Option<Domain> {
 
     match restore_record(&incoming, device, &function, &record, singular) {
         Ok(domain) => {
-            hooks::set_dma_preserved(device, true);
+            hooks::set_dma_inherited(device);
             dev_info!(device, "restored domain {}\n", record.domain);
             Some(domain)
         }
@@ -152,11 +152,11 @@ fn reject(incoming: &Incoming, device: &Device, function: &Function) {
         .push(function.address, GFP_KERNEL);
 }
 
-/// Ends the translation that the previous kernel left for `device`, whose restored domain could not
-/// be attached.
+/// Ends the translation that the previous kernel left for `device`: its restored domain could not be
+/// attached, or the device is going away.
 pub(crate) fn discard(device: &Device) {
     if let (Ok(guard), Ok(function)) = (FLB.incoming(), Function::of(device)) {
-        dev_err!(device, "DMA is stopped: its domain could not be attached\n");
+        dev_warn!(device, "DMA is stopped: its restored domain is given up\n");
         reject(&guard.get(), device, &function);
     }
 }

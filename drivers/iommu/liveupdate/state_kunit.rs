@@ -59,7 +59,7 @@ mod tests {
             top_level: 3,
             input_bits: 48,
             output_bits: 46,
-            pt_features: 0x21,
+            pt_flags: 0x3,
             page_sizes: 0x4020_1000,
             table_pages: 9,
         }

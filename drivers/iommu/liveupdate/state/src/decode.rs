@@ -275,7 +275,7 @@ fn domain(node: Node<'_>) -> Result<Domain> {
         top_level: f.u32(property::TOP_LEVEL)?,
         input_bits: f.u32(property::INPUT_BITS)?,
         output_bits: f.u32(property::OUTPUT_BITS)?,
-        pt_features: f.u32(property::PT_FEATURES)?,
+        pt_flags: f.u32(property::PT_FLAGS)?,
         page_sizes: f.u64(property::PAGE_SIZES)?,
         table_pages: f.u64(property::TABLE_PAGES)?,
     };
@@ -292,6 +292,9 @@ fn domain(node: Node<'_>) -> Result<Domain> {
     }
     if !(32..=MAX_ADDRESS_BITS).contains(&domain.output_bits) {
         return Err(f.out_of_range(property::OUTPUT_BITS));
+    }
+    if domain.pt_flags & !schema::pt_flag::ALL != 0 {
+        return Err(f.out_of_range(property::PT_FLAGS));
     }
     // The smallest page has the size of a table; others are not needed, none would be senseless.
     if domain.page_sizes & TABLE_SIZE == 0 || domain.page_sizes % TABLE_SIZE != 0 {

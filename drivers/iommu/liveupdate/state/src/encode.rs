@@ -69,7 +69,7 @@ fn domain(w: &mut Writer<'_>, domain: &Domain) -> Result<()> {
     w.property_u32(property::TOP_LEVEL, domain.top_level)?;
     w.property_u32(property::INPUT_BITS, domain.input_bits)?;
     w.property_u32(property::OUTPUT_BITS, domain.output_bits)?;
-    w.property_u32(property::PT_FEATURES, domain.pt_features)?;
+    w.property_u32(property::PT_FLAGS, domain.pt_flags)?;
     w.property_u64(property::PAGE_SIZES, domain.page_sizes)?;
     w.property_u64(property::TABLE_PAGES, domain.table_pages)?;
     Ok(w.end_node()?)

@@ -72,8 +72,8 @@ pub struct Domain {
     pub input_bits: u32,
     /// Width of the output address in bits.
     pub output_bits: u32,
-    /// The page-table features, `enum pt_features`.
-    pub pt_features: u32,
+    /// How the page tables were built, see [`pt_flag`](crate::schema::pt_flag).
+    pub pt_flags: u32,
     /// Bitmap of the page sizes.
     pub page_sizes: u64,
     /// How many table pages there are.

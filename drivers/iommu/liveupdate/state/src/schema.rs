@@ -22,6 +22,16 @@ pub const DEVICE: &str = "device";
 /// Base name of the node of one HWPT, followed by its token.
 pub const HWPT: &str = "hwpt";
 
+/// The bits of [`property::PT_FLAGS`].
+pub mod pt_flag {
+    /// The page-table walker does not snoop the caches of the CPU.
+    pub const INCOHERENT: u32 = 1 << 0;
+    /// The entries make all DMA snoop, whatever the device asks for.
+    pub const FORCE_SNOOP: u32 = 1 << 1;
+    /// All that there are.
+    pub const ALL: u32 = INCOHERENT | FORCE_SNOOP;
+}
+
 /// The property names.
 pub mod property {
     /// The format of the node and its major version.
@@ -52,8 +62,8 @@ pub mod property {
     pub const INPUT_BITS: &str = "input-address-bits";
     /// Width of the output address of a domain in bits.
     pub const OUTPUT_BITS: &str = "output-address-bits";
-    /// The page-table features of a domain, `enum pt_features`.
-    pub const PT_FEATURES: &str = "page-table-features";
+    /// How the page tables of a domain were built, see [`pt_flag`](super::pt_flag).
+    pub const PT_FLAGS: &str = "page-table-flags";
     /// Bitmap of the page sizes of a domain.
     pub const PAGE_SIZES: &str = "page-sizes";
     /// How many table pages a domain has.

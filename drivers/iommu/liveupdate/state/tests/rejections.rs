@@ -42,7 +42,7 @@ const STATE: &str = r#"/dts-v1/;
 		top-level = <0x3>;
 		input-address-bits = <48>;
 		output-address-bits = <46>;
-		page-table-features = <0x21>;
+		page-table-flags = <0x3>;
 		page-sizes = <0x0 0x40201000>;
 		table-pages = <0 9>;
 	};
@@ -53,7 +53,7 @@ const STATE: &str = r#"/dts-v1/;
 		top-level = <3>;
 		input-address-bits = <48>;
 		output-address-bits = <46>;
-		page-table-features = <0x21>;
+		page-table-flags = <0x3>;
 		page-sizes = <0 0x40201000>;
 		table-pages = <0 9>;
 	};
@@ -111,7 +111,7 @@ const SECOND_UNIT: &str = r#"
 		top-level = <3>;
 		input-address-bits = <48>;
 		output-address-bits = <46>;
-		page-table-features = <0x21>;
+		page-table-flags = <0x3>;
 		page-sizes = <0 0x40201000>;
 		table-pages = <0 9>;
 	};
@@ -371,6 +371,11 @@ fn ranges() {
             "output-address-bits = <46>",
             "output-address-bits = <52>",
             Ok(()),
+        ),
+        (
+            "page-table-flags = <0x3>",
+            "page-table-flags = <0x7>",
+            domain(property::PT_FLAGS),
         ),
         ("<0x0 0x40201000>", "<0 0>", domain(property::PAGE_SIZES)),
         (

@@ -20,6 +20,7 @@ use std::{
 use liveupdate_state::{
     encode,
     iommufd::IommufdState,
+    schema::pt_flag,
     ContextTables,
     Device,
     Domain,
@@ -154,7 +155,7 @@ impl Sample {
             top_level: 3,
             input_bits: 48,
             output_bits: 46,
-            pt_features: 0x21,
+            pt_flags: 0x3,
             page_sizes: 0x4020_1000,
             table_pages: 9,
         };
@@ -202,17 +203,17 @@ pub fn read(blob: &[u8]) -> Result<State<'_>, Error> {
 fn domain() -> impl Strategy<Value = Domain> {
     (
         (2u32..=4, 0u32..9, 32u32..=52),
-        any::<u32>(),
+        0u32..=pt_flag::ALL,
         0u64..1 << 52,
         1u64..,
     )
-        .prop_map(|((level, less, output), features, sizes, pages)| Domain {
+        .prop_map(|((level, less, output), flags, sizes, pages)| Domain {
             number: 0,
             top_table: 0,
             top_level: level,
             input_bits: 12 + 9 * (level + 1) - less.min(8),
             output_bits: output,
-            pt_features: features,
+            pt_flags: flags,
             page_sizes: (sizes & !0xfff) | 0x1000,
             table_pages: pages,
         })
