@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * LIVEUPDATE_SESSION_PRESERVE_FD of an iommufd that other threads are changing:
+ * what was looked at stays as it was. Of the operations that begin after it
+ * returned and end before the session is closed, none succeeds.
+ */
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include <libliveupdate.h>
+
+#include "../kselftest_harness.h"
+
+#include "iommufd.h"
+#include "pci.h"
+#include "require.h"
+#include "vmm.h"
+
+#define ROUNDS		200
+
+#define MAP_IOVA	(GUEST_IOVA + GUEST_MEMORY_SIZE)
+#define COPY_IOVA	(MAP_IOVA + GUEST_MEMORY_SIZE)
+
+FIXTURE(frozen_race)
+{
+	int luo;
+	struct vmm vmm;
+	__u32 other_ioas;
+	__u32 other_hwpt;
+};
+
+typedef int (*race_op)(const FIXTURE_DATA(frozen_race) *self);
+
+static int map(const FIXTURE_DATA(frozen_race) *self)
+{
+	return ioas_map_file(self->vmm.iommufd, self->vmm.ioas,
+			     self->vmm.memory, GUEST_MEMORY_SIZE, MAP_IOVA);
+}
+
+static int unmap(const FIXTURE_DATA(frozen_race) *self)
+{
+	return ioas_unmap(self->vmm.iommufd, self->vmm.ioas, MAP_IOVA,
+			  GUEST_MEMORY_SIZE);
+}
+
+static int copy(const FIXTURE_DATA(frozen_race) *self)
+{
+	return ioas_copy(self->vmm.iommufd, self->vmm.ioas, COPY_IOVA,
+			 self->other_ioas, GUEST_IOVA, GUEST_MEMORY_SIZE);
+}
+
+static int unmap_copy(const FIXTURE_DATA(frozen_race) *self)
+{
+	return ioas_unmap(self->vmm.iommufd, self->vmm.ioas, COPY_IOVA,
+			  GUEST_MEMORY_SIZE);
+}
+
+static int detach(const FIXTURE_DATA(frozen_race) *self)
+{
+	return vfio_pci_detach(&self->vmm.dev);
+}
+
+static int attach(const FIXTURE_DATA(frozen_race) *self)
+{
+	return vfio_pci_attach(&self->vmm.dev, self->vmm.hwpt);
+}
+
+static int attach_other(const FIXTURE_DATA(frozen_race) *self)
+{
+	return vfio_pci_attach(&self->vmm.dev, self->other_hwpt);
+}
+
+static int mark_again(const FIXTURE_DATA(frozen_race) *self)
+{
+	return hwpt_mark(self->vmm.iommufd, self->vmm.hwpt, VMM_HWPT_TOKEN + 1);
+}
+
+static int mark_back(const FIXTURE_DATA(frozen_race) *self)
+{
+	return hwpt_mark(self->vmm.iommufd, self->vmm.hwpt, VMM_HWPT_TOKEN);
+}
+
+/**
+ * struct worker - a thread that does two operations in turns
+ * @self:	what it does them to
+ * @ops:	the operations
+ * @tries:	how many it has done
+ * @changes:	how many of them succeeded while nothing was preserved
+ * @wrong:	how many of them were not refused with EBUSY while preserved
+ */
+struct worker {
+	const FIXTURE_DATA(frozen_race) *self;
+	race_op ops[2];
+	atomic_ulong tries;
+	unsigned long changes;
+	unsigned long wrong;
+	pthread_t thread;
+};
+
+/* Odd from the end of PRESERVE_FD to the beginning of close(). */
+static atomic_uint phase;
+static atomic_bool stop;
+
+static void *work(void *arg)
+{
+	struct worker *worker = arg;
+
+	for (unsigned int i = 0; !stop; i = !i) {
+		unsigned int before = phase;
+		int ret = worker->ops[i](worker->self);
+		unsigned int after = phase;
+
+		if (before == after) {
+			if (before % 2)
+				worker->wrong += ret != -EBUSY;
+			else
+				worker->changes += !ret;
+		}
+		worker->tries++;
+	}
+	return NULL;
+}
+
+/* Wait until each of @workers has begun and ended an operation from now on. */
+static void wait_for_all(const struct worker *workers, int count)
+{
+	for (int i = 0; i < count; i++) {
+		unsigned long tries = workers[i].tries;
+
+		while (workers[i].tries - tries < 2)
+			usleep(100);
+	}
+}
+
+FIXTURE_SETUP(frozen_race)
+{
+	char bdf[PCI_BDF_SIZE];
+	const char *reason = vmm_missing(bdf);
+
+	if (reason)
+		SKIP(return missing(_metadata), "%s", reason);
+	self->luo = luo_open_device();
+	if (self->luo < 0)
+		SKIP(return missing(_metadata), "no " LUO_DEVICE);
+	ASSERT_EQ(0, vmm_create(&self->vmm, bdf));
+	ASSERT_EQ(0, ioas_alloc(self->vmm.iommufd, &self->other_ioas));
+	ASSERT_EQ(0, ioas_map_file(self->vmm.iommufd, self->other_ioas,
+				   self->vmm.memory, GUEST_MEMORY_SIZE,
+				   GUEST_IOVA));
+	ASSERT_EQ(0, hwpt_alloc(self->vmm.iommufd, self->vmm.dev.id,
+				self->other_ioas, 0, &self->other_hwpt));
+}
+
+FIXTURE_TEARDOWN(frozen_race)
+{
+	vmm_destroy(&self->vmm);
+	close(self->luo);
+}
+
+/* Preserve and cancel until it went well ROUNDS times, against @workers. */
+static void race(struct __test_metadata *_metadata,
+		 const FIXTURE_DATA(frozen_race) *self, struct worker *workers,
+		 int count)
+{
+	int preserved = 0;
+
+	for (int i = 0; i < count; i++) {
+		workers[i].self = self;
+		ASSERT_EQ(0, pthread_create(&workers[i].thread, NULL, work,
+					    &workers[i]));
+	}
+
+	while (preserved < ROUNDS) {
+		int session = luo_create_session(self->luo, "frozen-race");
+		int ret;
+
+		ASSERT_GE(session, 0);
+		ret = vmm_preserve(&self->vmm, session);
+		if (!ret) {
+			phase++;
+			wait_for_all(workers, count);
+			phase++;
+			preserved++;
+		} else if (ret != -EBUSY && ret != -ENODATA) {
+			/* A change under way, or no device at the moment. */
+			ASSERT_EQ(0, ret);
+		}
+		ASSERT_EQ(0, close(session));
+		wait_for_all(workers, count);
+	}
+
+	stop = true;
+	for (int i = 0; i < count; i++) {
+		ASSERT_EQ(0, pthread_join(workers[i].thread, NULL));
+		EXPECT_EQ(0, workers[i].wrong);
+		EXPECT_LT(0, workers[i].changes);
+	}
+}
+
+TEST_F_TIMEOUT(frozen_race, mappings, 120)
+{
+	struct worker workers[] = {
+		{ .ops = { map, unmap } },
+		{ .ops = { copy, unmap_copy } },
+	};
+
+	race(_metadata, self, workers, 2);
+}
+
+TEST_F_TIMEOUT(frozen_race, attachments, 120)
+{
+	struct worker workers[] = {
+		{ .ops = { detach, attach } },
+		{ .ops = { attach_other, attach } },
+	};
+
+	race(_metadata, self, workers, 2);
+}
+
+TEST_F_TIMEOUT(frozen_race, marks, 120)
+{
+	struct worker workers[] = {
+		{ .ops = { mark_again, mark_back } },
+		{ .ops = { map, unmap } },
+	};
+
+	race(_metadata, self, workers, 2);
+}
+
+TEST_HARNESS_MAIN
