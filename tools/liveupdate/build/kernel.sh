@@ -67,14 +67,22 @@ verify_config() {
 			"${refused[@]}" "log: $LOGS/kernel-$flavour-config.log"
 }
 
-# Most objects of the kernel with the tests are those of the one without.
+# Most objects of the kernel with the tests are those of the one without. kbuild
+# compiles again what was built by another command, and commands name the build
+# directory.
+copy_objects() {
+	cp -a "$1" "$2.new"
+	grep -rlZF --include='.*.cmd' --include='*.d' "$1/" "$2.new" |
+		xargs -0 -r sed -i "s,$1/,$2/,g; s,$1 ,$2 ,g"
+	mv "$2.new" "$2"
+}
+
 seed() {
 	[ "$flavour" = test ] && [ ! -d "$out" ] &&
 		[ -f "$VERSION_DIR/vm/arch/x86/boot/bzImage" ] || return 0
 	rm -rf "$out.new"
 	step "Copying the objects of the kernel (vm)" "$LOGS/kernel-seed.log" \
-		cp -a "$VERSION_DIR/vm" "$out.new"
-	mv "$out.new" "$out"
+		copy_objects "$VERSION_DIR/vm" "$out"
 }
 
 build() {

@@ -22,7 +22,7 @@ groups() {
 	drivers/iommu/liveupdate/serde-fdt/	iommu/liveupdate: add serde-fdt	A reader and a writer of flattened devicetrees without allocation and without a panic path. The state of the IOMMUs is handed over as such a tree, and what the previous kernel wrote is untrusted input.
 	drivers/iommu/liveupdate/state/	iommu/liveupdate: add the format of the state	Describe what one kernel hands over to the next, and check it when it is read. The crate knows nothing of the kernel around it, so that it is tested and fuzzed on the host as well.
 	include/	iommu/liveupdate: add the interfaces to userspace and to the next kernel	What userspace sees, and the constants of the handover that both kernels have to agree on.
-	drivers/	iommu: add live update	Keep the DMA of passed-through devices going while kexec replaces the kernel. The page tables that a process marks stay in place, the next kernel takes the hardware's tables over before anything else uses the IOMMU, and gives the marked ones back to the process.
+	drivers/	iommu: add live update	Keep the DMA of passed-through devices going while kexec replaces the kernel. The page tables that a process marks stay in place, and the next kernel takes the hardware's tables over before anything else uses the IOMMU.
 	tools/testing/selftests/	selftests: add iommu_liveupdate	Every refusal with its error code, cancelling, and what is frozen from the preservation on.
 	Documentation/	Documentation: describe the IOMMU live update	For userspace, for authors of IOMMU drivers, and the format of the state.
 	EOF
