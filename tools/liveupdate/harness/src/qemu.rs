@@ -37,6 +37,14 @@ pub enum Topology {
 const NVME_ON_ROOT_BUS: (&str, &str) = ("-device", "nvme,id=nvme,serial=liveupdate,addr=8");
 
 impl Topology {
+    fn iommu(self) -> &'static str {
+        match self {
+            Self::RootBus | Self::RootPort => "intel-iommu,intremap=on,caching-mode=on,aw-bits=48",
+            // Without it, no function uses ATS.
+            Self::Refused => "intel-iommu,intremap=on,caching-mode=on,aw-bits=48,device-iotlb=on",
+        }
+    }
+
     fn arguments(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::RootBus => &[NVME_ON_ROOT_BUS],
@@ -121,10 +129,7 @@ fn arguments(options: &Options, resources: &Resources<'_>) -> Arguments {
                 &ram,
             ),
         )
-        .option(
-            "-device",
-            "intel-iommu,intremap=on,caching-mode=on,aw-bits=48",
-        )
+        .option("-device", resources.topology.iommu())
         .option("-audiodev", "none,id=audio")
         .option("-device", "ES1370,audiodev=audio,addr=7")
         .option(
