@@ -53,7 +53,7 @@ unsafe fn device(dev: *mut bindings::device) -> Device {
 ///
 /// `unit` and `iommu` must be valid for the duration of the call.
 #[export]
-pub unsafe extern "C" fn iommu_liveupdate_takeover(
+pub(crate) unsafe extern "C" fn iommu_liveupdate_takeover(
     unit: *const bindings::iommu_liveupdate_unit,
     iommu: *mut bindings::intel_iommu,
 ) -> bindings::iommu_liveupdate_takeover {
@@ -77,7 +77,7 @@ pub unsafe extern "C" fn iommu_liveupdate_takeover(
 ///
 /// `unit` must be valid, and the kernel must be shutting down with one CPU left.
 #[export]
-pub unsafe extern "C" fn iommu_liveupdate_scrub(
+pub(crate) unsafe extern "C" fn iommu_liveupdate_scrub(
     unit: *const bindings::iommu_liveupdate_unit,
 ) -> bool {
     // SAFETY: By the safety requirement.
@@ -92,7 +92,7 @@ pub unsafe extern "C" fn iommu_liveupdate_scrub(
 ///
 /// None; C has no notion of it.
 #[export]
-pub unsafe extern "C" fn iommu_liveupdate_stop_devices() {
+pub(crate) unsafe extern "C" fn iommu_liveupdate_stop_devices() {
     takeover::stop_devices();
 }
 
@@ -102,7 +102,7 @@ pub unsafe extern "C" fn iommu_liveupdate_stop_devices() {
 ///
 /// `dev` must be valid and have been probed by the IOMMU core.
 #[export]
-pub unsafe extern "C" fn iommu_liveupdate_restore_domain(
+pub(crate) unsafe extern "C" fn iommu_liveupdate_restore_domain(
     dev: *mut bindings::device,
     singular: bool,
 ) -> *mut bindings::iommu_domain {
@@ -118,7 +118,7 @@ pub unsafe extern "C" fn iommu_liveupdate_restore_domain(
 ///
 /// `dev` must be valid and have been probed by the IOMMU core.
 #[export]
-pub unsafe extern "C" fn iommu_liveupdate_discard_device(dev: *mut bindings::device) {
+pub(crate) unsafe extern "C" fn iommu_liveupdate_discard_device(dev: *mut bindings::device) {
     // SAFETY: By the safety requirement.
     restore::discard(&unsafe { device(dev) });
 }
@@ -129,7 +129,7 @@ pub unsafe extern "C" fn iommu_liveupdate_discard_device(dev: *mut bindings::dev
 ///
 /// The caller must have detached the domain.
 #[export]
-pub unsafe extern "C" fn iommu_liveupdate_put_domain(domain: *mut bindings::iommu_domain) {
+pub(crate) unsafe extern "C" fn iommu_liveupdate_put_domain(domain: *mut bindings::iommu_domain) {
     if let Some(domain) = NonNull::new(domain) {
         // SAFETY: The caller holds one of the uses that keep the domain alive.
         restore::put(unsafe { Domain::from_raw(domain) });
@@ -142,7 +142,7 @@ pub unsafe extern "C" fn iommu_liveupdate_put_domain(domain: *mut bindings::iomm
 ///
 /// Both must be valid.
 #[export]
-pub unsafe extern "C" fn iommu_liveupdate_may_attach(
+pub(crate) unsafe extern "C" fn iommu_liveupdate_may_attach(
     domain: *mut bindings::iommu_domain,
     dev: *mut bindings::device,
 ) -> bool {
@@ -160,7 +160,7 @@ pub unsafe extern "C" fn iommu_liveupdate_may_attach(
 ///
 /// `m` must be the file that is being shown.
 #[export]
-pub unsafe extern "C" fn iommu_liveupdate_show(
+pub(crate) unsafe extern "C" fn iommu_liveupdate_show(
     m: *mut bindings::seq_file,
     direction: bindings::iommu_liveupdate_direction,
 ) {
@@ -176,7 +176,7 @@ pub unsafe extern "C" fn iommu_liveupdate_show(
 ///
 /// `buf` must have `size` bytes that are initialised and can be written to.
 #[export]
-pub unsafe extern "C" fn iommu_liveupdate_copy_state(
+pub(crate) unsafe extern "C" fn iommu_liveupdate_copy_state(
     buf: *mut c_void,
     size: usize,
     direction: bindings::iommu_liveupdate_direction,

@@ -83,9 +83,7 @@ impl Domain {
         // SAFETY: The domain is alive.
         let pages = unsafe { bindings::iommu_liveupdate_preserve_tables(self.as_ptr()) };
 
-        u64::try_from(pages).map_err(|_| {
-            i32::try_from(pages).map_or(EINVAL, Error::from_errno)
-        })
+        u64::try_from(pages).map_err(|_| i32::try_from(pages).map_or(EINVAL, Error::from_errno))
     }
 
     /// Undoes [`preserve_tables`](Self::preserve_tables).
@@ -154,11 +152,7 @@ impl Attachment {
         // SAFETY: The device is attached by iommufd, so it has been probed by the IOMMU core; the
         // domain is alive, and `record` is a valid out pointer.
         to_result(unsafe {
-            bindings::iommu_liveupdate_preserve_device(
-                as_raw(device),
-                domain.as_ptr(),
-                &mut record,
-            )
+            bindings::iommu_liveupdate_preserve_device(as_raw(device), domain.as_ptr(), &mut record)
         })?;
         Ok(Self(record))
     }
@@ -196,7 +190,10 @@ impl Attachment {
     pub(crate) fn table_pages(&self) -> impl Iterator<Item = u64> + '_ {
         let root = self.0.unit.root_table;
 
-        Iterator::chain(iter::once(root), self.context_tables().map(|(_, table)| table))
+        Iterator::chain(
+            iter::once(root),
+            self.context_tables().map(|(_, table)| table),
+        )
     }
 
     /// The page tables of the domain, under the number `number`.
@@ -295,9 +292,7 @@ impl Function {
         let mut function: bindings::iommu_liveupdate_function = pin_init::zeroed();
 
         // SAFETY: The device is alive and `function` is a valid out pointer.
-        to_result(unsafe {
-            bindings::iommu_liveupdate_identify(as_raw(device), &mut function)
-        })?;
+        to_result(unsafe { bindings::iommu_liveupdate_identify(as_raw(device), &mut function) })?;
         Ok(Self {
             address: PciAddress {
                 segment: function.segment,

@@ -97,7 +97,10 @@ impl Incoming {
         let records = match check_state(&state)? {
             Ok(state) => Ok(Records::new(&state)?),
             Err(e) => {
-                pr_err!("the state of the previous kernel is rejected: {}\n", format_args!("{e}"));
+                pr_err!(
+                    "the state of the previous kernel is rejected: {}\n",
+                    format_args!("{e}")
+                );
                 Err(e)
             }
         };
@@ -124,7 +127,10 @@ impl Incoming {
 
     /// Iterates over the units.
     pub(crate) fn units(&self) -> impl Iterator<Item = Unit<'_>> {
-        self.records.iter().flat_map(|r| &r.units).map(OwnedUnit::get)
+        self.records
+            .iter()
+            .flat_map(|r| &r.units)
+            .map(OwnedUnit::get)
     }
 
     /// Iterates over the domains.
@@ -134,7 +140,10 @@ impl Incoming {
 
     /// Iterates over the devices.
     pub(crate) fn devices(&self) -> impl Iterator<Item = Device<'_>> {
-        self.records.iter().flat_map(|r| &r.devices).map(OwnedDevice::get)
+        self.records
+            .iter()
+            .flat_map(|r| &r.devices)
+            .map(OwnedDevice::get)
     }
 
     /// Finds the unit whose registers are at `register_base`.
@@ -154,7 +163,11 @@ impl Incoming {
 
     /// Whether a restored domain stands for a HWPT of the iommufd `owner`.
     pub(crate) fn has_domains_of(&self, owner: u64) -> bool {
-        self.progress.lock().domains.iter().any(|d| d.owner == owner)
+        self.progress
+            .lock()
+            .domains
+            .iter()
+            .any(|d| d.owner == owner)
     }
 }
 
@@ -190,7 +203,9 @@ impl Records {
             records.domains.push(domain, GFP_KERNEL)?;
         }
         for device in state.devices() {
-            records.devices.push(OwnedDevice::new(&device)?, GFP_KERNEL)?;
+            records
+                .devices
+                .push(OwnedDevice::new(&device)?, GFP_KERNEL)?;
         }
         Ok(records)
     }

@@ -15,6 +15,7 @@ use crate::{
         Domain,
         Function, //
     },
+    incoming::check_state,
     sealed, //
 };
 use kernel::{
@@ -32,7 +33,8 @@ use liveupdate_state::{
     ContextTables,
     Device as DeviceRecord,
     Domain as DomainRecord,
-    RequesterIds, //
+    RequesterIds,
+    Unit as UnitRecord, //
 };
 
 /// Size of the state in bytes.
@@ -153,7 +155,7 @@ impl Records {
 
         self.len = encode(
             state,
-            units.iter().map(|(unit, tables)| unit.record(ContextTables::new(tables))),
+            units.iter().map(UnitInUse::record),
             domains.iter().map(|d| d.record),
             devices.iter().map(PreservedDevice::record),
         )
@@ -161,7 +163,18 @@ impl Records {
             pr_warn!("cannot write the state: {}\n", format_args!("{e}"));
             ENOSPC
         })?;
-        Ok(())
+
+        // What the next kernel would reject must not get there.
+        match check_state(state.get(..self.len).unwrap_or(&[]))? {
+            Ok(_) => Ok(()),
+            Err(e) => {
+                pr_warn!(
+                    "the next kernel would reject the state: {}\n",
+                    format_args!("{e}")
+                );
+                Err(EOPNOTSUPP)
+            }
+        }
     }
 
     fn uses_page(&self, page: u64) -> bool {
@@ -203,7 +216,11 @@ impl Records {
         };
 
         // The state has one domain id for the domain of a device, and a domain is restored once.
-        if self.devices.iter().any(|d| d.domain == number && d.unit() != new.unit()) {
+        if self
+            .devices
+            .iter()
+            .any(|d| d.domain == number && d.unit() != new.unit())
+        {
             refuse(device, "its domain spans several IOMMU units", &EOPNOTSUPP);
             return Err(EOPNOTSUPP);
         }
@@ -258,9 +275,21 @@ impl Records {
     }
 }
 
-/// The units that the devices use, each with all context tables in use.
-fn units(devices: &[PreservedDevice]) -> Result<KVec<(hooks::Unit, KVec<(u8, u64)>)>> {
-    let mut units: KVec<(hooks::Unit, KVec<(u8, u64)>)> = KVec::new();
+/// A unit with the context tables that preserved devices use.
+struct UnitInUse {
+    unit: hooks::Unit,
+    context_tables: KVec<(u8, u64)>,
+}
+
+impl UnitInUse {
+    fn record(&self) -> UnitRecord<'_> {
+        self.unit.record(ContextTables::new(&self.context_tables))
+    }
+}
+
+/// The units that the devices use.
+fn units(devices: &[PreservedDevice]) -> Result<KVec<UnitInUse>> {
+    let mut units = KVec::new();
 
     for (index, device) in devices.iter().enumerate() {
         let earlier = devices.get(..index).unwrap_or(&[]);
@@ -269,15 +298,22 @@ fn units(devices: &[PreservedDevice]) -> Result<KVec<(hooks::Unit, KVec<(u8, u64
         if earlier.iter().any(|d| d.unit() == reg) {
             continue;
         }
-        let mut tables = KVec::new();
+        let mut context_tables = KVec::new();
         for device in devices.iter().filter(|d| d.unit() == reg) {
             for table in device.attachment.context_tables() {
-                if !tables.contains(&table) {
-                    tables.push(table, GFP_KERNEL)?;
+                if !context_tables.contains(&table) {
+                    context_tables.push(table, GFP_KERNEL)?;
                 }
             }
         }
-        units.push((device.attachment.unit(), tables), GFP_KERNEL)?;
+        let unit = device.attachment.unit();
+        units.push(
+            UnitInUse {
+                unit,
+                context_tables,
+            },
+            GFP_KERNEL,
+        )?;
     }
     Ok(units)
 }

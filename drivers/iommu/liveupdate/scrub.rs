@@ -22,7 +22,10 @@ pub(crate) fn scrub(state: &[u8], found: &Unit<'_>) -> bool {
     let state = match State::parse(state) {
         Ok(state) => state,
         Err(e) => {
-            pr_err!("the own state is unreadable ({}), blocking all DMA\n", format_args!("{e}"));
+            pr_err!(
+                "the own state is unreadable ({}), blocking all DMA\n",
+                format_args!("{e}")
+            );
             return vtd::clear_all(&DirectMap, found.root_table);
         }
     };

@@ -144,10 +144,7 @@ fn check_hardware(
 
 /// Whether every table that the state names is a page of memory that was preserved, and no page is
 /// named twice.
-fn check_memory(
-    incoming: &Incoming,
-    unit: &Unit<'_>,
-) -> core::result::Result<(), &'static str> {
+fn check_memory(incoming: &Incoming, unit: &Unit<'_>) -> core::result::Result<(), &'static str> {
     let contexts = || unit.context_tables.iter().map(|(_, table)| table);
     let tops = || incoming.domains().map(|d| d.top_table);
     let is_top = |page| tops().any(|top| top == page);
