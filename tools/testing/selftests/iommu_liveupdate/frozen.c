@@ -226,6 +226,32 @@ TEST_F(frozen, mark_preserve_other)
 			       VMM_HWPT_TOKEN + 1));
 }
 
+/* A device that comes later can be attached to what is not preserved only. */
+TEST_F(frozen, second_device)
+{
+	const struct vmm *vmm = &self->s.vmm;
+	struct vfio_pci second;
+	char bdf[PCI_BDF_SIZE];
+
+	if (pci_find(PCI_VENDOR_REDHAT, PCI_DEVICE_NVME, PCI_GROUP_SINGLE, bdf))
+		SKIP(return missing(_metadata),
+		     "no NVMe controller alone in its IOMMU group");
+	ASSERT_EQ(0, pci_bind_group(bdf, "vfio-pci"));
+	ASSERT_EQ(0, vfio_pci_open(&second, bdf, vmm->iommufd));
+	ASSERT_EQ(0, vfio_pci_attach(&second, vmm->hwpt));
+	ASSERT_EQ(0, vfio_pci_detach(&second));
+
+	ASSERT_EQ(0, vmm_preserve(vmm, self->session));
+	EXPECT_EQ(-EBUSY, vfio_pci_attach(&second, vmm->hwpt));
+	ASSERT_EQ(0, vfio_pci_attach(&second, self->s.other_hwpt));
+	EXPECT_EQ(-EBUSY, vfio_pci_attach(&second, vmm->hwpt));
+	ASSERT_EQ(0, vfio_pci_detach(&second));
+
+	ASSERT_EQ(0, close(self->session));
+	EXPECT_EQ(0, vfio_pci_attach(&second, vmm->hwpt));
+	close(second.fd);
+}
+
 TEST_F(frozen, emulated_device)
 {
 	int access = mock_access_create(self->s.vmm.iommufd, self->s.vmm.ioas);

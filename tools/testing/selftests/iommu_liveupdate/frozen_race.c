@@ -20,6 +20,7 @@
 
 #define MAP_IOVA	(GUEST_IOVA + GUEST_MEMORY_SIZE)
 #define COPY_IOVA	(MAP_IOVA + GUEST_MEMORY_SIZE)
+#define PROBE_IOVA	MAP_IOVA
 
 /**
  * struct set_up - what the operations work on
@@ -82,6 +83,16 @@ static int mark_again(const struct set_up *s)
 static int mark_back(const struct set_up *s)
 {
 	return hwpt_mark(s->vmm.iommufd, s->vmm.hwpt, VMM_HWPT_TOKEN);
+}
+
+static bool is_mapped(const struct set_up *s, __u64 iova)
+{
+	if (ioas_copy(s->vmm.iommufd, s->other_ioas, PROBE_IOVA, s->vmm.ioas,
+		      iova, GUEST_MEMORY_SIZE))
+		return false;
+	ioas_unmap(s->vmm.iommufd, s->other_ioas, PROBE_IOVA,
+		   GUEST_MEMORY_SIZE);
+	return true;
 }
 
 /**
@@ -187,8 +198,14 @@ static void race(struct __test_metadata *_metadata, const struct set_up *s,
 		ASSERT_GE(session, 0);
 		ret = vmm_preserve(&s->vmm, session);
 		if (!ret) {
+			bool map_is_there, copy_is_there;
+
 			phase++;
+			map_is_there = is_mapped(s, MAP_IOVA);
+			copy_is_there = is_mapped(s, COPY_IOVA);
 			wait_for_all(workers, count);
+			EXPECT_EQ(map_is_there, is_mapped(s, MAP_IOVA));
+			EXPECT_EQ(copy_is_there, is_mapped(s, COPY_IOVA));
 			phase++;
 			preserved++;
 		} else {
