@@ -4,7 +4,8 @@
 
 use crate::{
     flb::FLB,
-    incoming::check_state, //
+    incoming::check_state,
+    sealed, //
 };
 use kernel::{
     seq_file::SeqFile,
@@ -18,8 +19,12 @@ pub(crate) fn with_state(incoming: bool, f: impl FnOnce(&[u8])) {
         if let Ok(guard) = FLB.incoming() {
             f(guard.get().as_bytes());
         }
-    } else if let Ok(guard) = FLB.outgoing() {
-        guard.get().with_state(f);
+    } else {
+        sealed::unless_published(|| {
+            if let Ok(guard) = FLB.outgoing() {
+                guard.get().with_state(f);
+            }
+        });
     }
 }
 

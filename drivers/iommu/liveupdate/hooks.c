@@ -151,6 +151,13 @@ void iommu_liveupdate_set_dma_inherited(struct device *dev)
 	to_pci_dev(dev)->dma_inherited = true;
 }
 
+/* Clear bus mastering of a PCI function, which may be on its way out. */
+void iommu_liveupdate_stop_device(struct device *dev)
+{
+	to_pci_dev(dev)->dma_inherited = false;
+	pci_clear_master(to_pci_dev(dev));
+}
+
 /* Clear bus mastering of one function, if it exists. */
 void iommu_liveupdate_stop_function(u16 segment, u16 requester_id)
 {
@@ -160,7 +167,6 @@ void iommu_liveupdate_stop_function(u16 segment, u16 requester_id)
 
 	if (!pdev)
 		return;
-	pdev->dma_inherited = false;
 	pci_clear_master(pdev);
 	pci_dev_put(pdev);
 }

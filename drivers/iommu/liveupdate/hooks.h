@@ -78,6 +78,7 @@ int iommu_liveupdate_identify(struct device *dev,
 			      struct iommu_liveupdate_function *function);
 void iommu_liveupdate_set_dma_preserved(struct device *dev, bool preserved);
 void iommu_liveupdate_set_dma_inherited(struct device *dev);
+void iommu_liveupdate_stop_device(struct device *dev);
 void iommu_liveupdate_stop_function(u16 segment, u16 requester_id);
 void iommu_liveupdate_stop_all(void);
 int intel_iommu_liveupdate_reserve_domain_id(struct intel_iommu *iommu, u16 did);

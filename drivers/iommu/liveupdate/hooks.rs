@@ -324,6 +324,16 @@ pub(crate) fn set_dma_inherited(device: &device::Device) {
     }
 }
 
+/// Clears bus mastering of `device`, which may be on its way out.
+///
+/// Does nothing for a device that is no PCI function.
+pub(crate) fn stop(device: &device::Device) {
+    if Function::of(device).is_ok() {
+        // SAFETY: The device is a PCI function.
+        unsafe { bindings::iommu_liveupdate_stop_device(as_raw(device)) };
+    }
+}
+
 /// Removes what the previous kernel left in the tables of the hardware for `device`.
 pub(crate) fn discard(device: &device::Device) {
     // SAFETY: The device has been probed by the IOMMU core, which calls this code for it.

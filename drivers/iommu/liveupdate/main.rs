@@ -45,6 +45,10 @@ struct IommuLiveupdate {
 
 impl kernel::Module for IommuLiveupdate {
     fn init(_module: &'static ThisModule) -> Result<Self> {
+        // SAFETY: This is called once, and only handlers and files in debugfs, which are registered
+        // later, use the module.
+        unsafe { sealed::init() };
+
         Ok(Self {
             _iommufd: iommufd::register()?,
         })

@@ -141,7 +141,7 @@ pub(crate) fn may_attach(domain: Domain, device: &Device) -> bool {
 }
 
 fn reject(incoming: &Incoming, device: &Device, function: &Function) {
-    hooks::stop_function(function.address);
+    hooks::stop(device);
     hooks::discard(device);
 
     // If there is no memory, the entries that are gone will do as a reason.

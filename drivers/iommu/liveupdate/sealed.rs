@@ -20,9 +20,38 @@ use kernel::{
 /// Physical address of the state, 0 for none.
 static SEALED: Atomic<u64> = Atomic::new(0);
 
+kernel::sync::global_lock! {
+    // SAFETY: The only user of this module calls `init()` before anything else in it.
+    unsafe(uninit) static PUBLISHING: Mutex<()> = ();
+}
+
+/// Prepares this module.
+///
+/// # Safety
+///
+/// Must be called once, before any other function of this module but [`get`].
+pub(crate) unsafe fn init() {
+    // SAFETY: By the safety requirement.
+    unsafe { PUBLISHING.init() };
+}
+
 /// Publishes the state at the physical address `phys`.
 pub(crate) fn publish(phys: u64) {
+    let _guard = PUBLISHING.lock();
+
     SEALED.store(phys, Release);
+}
+
+/// Calls `f` unless a state is published, and lets none be published meanwhile.
+///
+/// Whoever looks at the outgoing state holds a reference to it, which must be gone when LUO hands
+/// the number of references over: the next kernel would wait for the last one in vain.
+pub(crate) fn unless_published(f: impl FnOnce()) {
+    let _guard = PUBLISHING.lock();
+
+    if SEALED.load(Acquire) == 0 {
+        f();
+    }
 }
 
 /// Takes back what was published.

@@ -2,6 +2,7 @@
 //! Carrying out the harness's requests.
 
 use crate::checks::{self, TakenOver};
+use crate::sysfs::Function;
 use crate::vmm::Vmm;
 use crate::{errno, kexec, program, tree};
 use anyhow::{Context, Result};
@@ -82,6 +83,10 @@ impl Agent {
             Request::BindDriver { device, driver } => Reply::Outcome {
                 errno: checks::bind_driver(device, &driver)?,
             },
+            Request::Remove { device } => {
+                Function::find(device)?.remove()?;
+                Reply::Done
+            }
             Request::ForeignBind { device } => Reply::Bound(checks::foreign_bind(device)?),
             Request::Retrieve => {
                 let (taken_over, retrieved) = TakenOver::retrieve()?;

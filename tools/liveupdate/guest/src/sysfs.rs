@@ -69,6 +69,11 @@ impl Function {
         Self::write(bind, &self.address)
     }
 
+    /// Takes the function off its bus, as if it were unplugged.
+    pub fn remove(&self) -> Result<()> {
+        Self::write(self.path("remove"), "1")
+    }
+
     /// The character device of a function that is bound to vfio-pci.
     pub fn vfio_cdev(&self) -> Result<PathBuf> {
         let path = self.path("vfio-dev");

@@ -51,6 +51,8 @@ pub struct Marks {
     pub kexec: Range<Duration>,
     /// The memfd is retrieved and compared.
     pub retrieve: Range<Duration>,
+    /// A device is removed, or the time at which it would have been.
+    pub remove: Range<Duration>,
     /// From the new kernel's first answer to the end of all observations.
     pub afterwards: Range<Duration>,
 }
@@ -117,6 +119,8 @@ pub struct Scenario {
     pub sessions: &'static [&'static [Device]],
     /// Whether to damage the state when the old kernel has let go of it.
     pub damage_state: bool,
+    /// The device that is removed from its bus in the new kernel.
+    pub remove: Option<Device>,
 }
 
 impl Scenario {
@@ -126,6 +130,7 @@ impl Scenario {
         topology: Topology::RootBus,
         sessions: &[&[Device::Es1370, Device::Nvme]],
         damage_state: false,
+        remove: None,
     };
 
     /// The same without the page tables.
@@ -227,6 +232,12 @@ pub fn run(options: &Options, scenario: &Scenario) -> Result<Record> {
         reply => bail!("unexpected {reply:?}"),
     };
     let retrieve_end = vm.clock.now();
+    if let Some(device) = scenario.remove {
+        sleep(QUIET);
+        status.phase("removing a device");
+        vm.request_done(&Request::Remove { device })?;
+    }
+    let remove_end = vm.clock.now();
     status.phase("waiting for the last block");
     let mut reads = None;
     if retrieved.memfd == OUTCOME_OK {
@@ -259,6 +270,7 @@ pub fn run(options: &Options, scenario: &Scenario) -> Result<Record> {
             preserve,
             kexec: kexec_start..kexec_end,
             retrieve: retrieve_start..retrieve_end,
+            remove: retrieve_end..remove_end,
             afterwards: kexec_end..end,
         },
         remains,

@@ -8,6 +8,7 @@ use anyhow::Result;
 use protocol::{Device, OUTCOME_OK};
 use serde::Serialize;
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::time::Duration;
 
 /// A device may be silent for at most this long while the kernel is replaced.
@@ -237,6 +238,31 @@ pub fn update(record: &Record) -> Result<Vec<Property>> {
         preserves(Device::Nvme),
         preserves(Device::Es1370),
     ));
+    Ok(properties)
+}
+
+/// What must hold when a device is removed in the new kernel: it was alive, and it is stopped before
+/// its page tables go, so that nothing but itself takes notice.
+pub fn removed(record: &Record) -> Result<Vec<Property>> {
+    let Range { start, end } = record.marks.remove;
+    let mut properties = update(record)?;
+
+    let gone = |series: &&Series| Some(series.device) == record.scenario.remove;
+    for series in record.series.iter().filter(gone) {
+        let name = series.device.name();
+        let alive = series.within(&(start..end));
+        let dead = series.within(&(series.next_look(end)..record.marks.afterwards.end));
+        properties.push(Property::new(
+            format!("{name}: DMA until it is removed"),
+            alive.bytes > 0,
+            format!("{} bytes", alive.bytes),
+        ));
+        properties.push(Property::new(
+            format!("{name}: no DMA after that"),
+            dead.bytes == 0,
+            format!("{} bytes", dead.bytes),
+        ));
+    }
     Ok(properties)
 }
 

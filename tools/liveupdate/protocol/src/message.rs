@@ -78,6 +78,8 @@ pub enum Request {
     ReadTree { path: String },
     /// Bind `device` to a host driver. Answer: `Outcome`.
     BindDriver { device: Device, driver: String },
+    /// Take `device` off its bus. Answer: `Done`.
+    Remove { device: Device },
     /// Bind `device` to vfio-pci and to an iommufd that has nothing to do with the session.
     /// Answer: `Bound`.
     ForeignBind { device: Device },

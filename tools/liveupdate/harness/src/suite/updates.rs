@@ -18,7 +18,7 @@ struct Update {
 }
 
 /// `CONTROL` is the control of all that preserve; what is dead there is alive here.
-const UPDATES: [Update; 7] = [
+const UPDATES: [Update; 8] = [
     Update {
         scenario: Scenario::PRESERVED,
         verdict: verdict::update,
@@ -62,6 +62,14 @@ const UPDATES: [Update; 7] = [
             ..Scenario::PRESERVED
         },
         verdict: verdict::update,
+    },
+    Update {
+        scenario: Scenario {
+            name: "removed",
+            remove: Some(Device::Es1370),
+            ..Scenario::PRESERVED
+        },
+        verdict: verdict::removed,
     },
     Update {
         scenario: Scenario {
