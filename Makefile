@@ -7,6 +7,7 @@
 BUILD := tools/liveupdate/build
 
 # Read by the scripts and by liveupdate-vm.
+ACCEL ?= tcg
 export KSRC QEMU_EXTRA KCMDLINE_EXTRA ACCEL
 
 .PHONY: help demo check kernel overlay patches vm clean distclean
