@@ -10,6 +10,7 @@ use crate::outgoing::STATE_SIZE;
 use core::slice;
 use kernel::{
     bindings,
+    prelude::*,
     sync::atomic::{
         Acquire,
         Atomic,
