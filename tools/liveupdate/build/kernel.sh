@@ -12,6 +12,8 @@
 # test       the same with every test that runs inside the kernel. A kernel of
 #            its own because IOMMUFD_TEST replaces parts of iommufd by mocks,
 #            and LIVEUPDATE_TEST adds records to every handover.
+# disabled   patched, with the tree's own tests and without the project's
+#            option and Rust: has to be as the unpatched one
 # unpatched  the distribution's source with the tree's own tests, without Rust:
 #            what the results of the patched kernel are compared with
 
@@ -26,8 +28,8 @@ flavour=${1:-}
 case $flavour in
 vm) fragments=(base liveupdate) ;;
 test) fragments=(base liveupdate test liveupdate-test) ;;
-unpatched) fragments=(base test) ;;
-*) die "usage: kernel.sh vm|test|unpatched [--print]" ;;
+disabled | unpatched) fragments=(base test) ;;
+*) die "usage: kernel.sh vm|test|disabled|unpatched [--print]" ;;
 esac
 
 kmake() {

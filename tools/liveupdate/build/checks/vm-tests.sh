@@ -5,7 +5,8 @@
 SELFTESTS=(iommu iommu_liveupdate liveupdate)
 
 build_for_vm() {
-	"$BUILD_DIR/kernel.sh" test && "$BUILD_DIR/kernel.sh" unpatched &&
+	"$BUILD_DIR/kernel.sh" test && "$BUILD_DIR/kernel.sh" disabled &&
+		"$BUILD_DIR/kernel.sh" unpatched &&
 		"$BUILD_DIR/selftests.sh" "${SELFTESTS[@]}"
 }
 
@@ -20,6 +21,7 @@ check_vm_tests() {
 	suite "tests in the VM" "$LIVEUPDATE_VM" test \
 		--kernel "$("$kernel" vm --print)" \
 		--test-kernel "$("$kernel" test --print)" \
+		--disabled-kernel "$("$kernel" disabled --print)" \
 		--unpatched-kernel "$("$kernel" unpatched --print)" \
 		--selftests "$("$BUILD_DIR/selftests.sh" --print)" \
 		--guest "$LIVEUPDATE_GUEST" --out "$TOP/out/check"

@@ -90,7 +90,11 @@ pub struct TestOptions {
     #[arg(long, value_name = "BZIMAGE")]
     test_kernel: Option<PathBuf>,
 
-    /// Kernel of the same configuration without the patches
+    /// Patched kernel of the same configuration without the project's option
+    #[arg(long, value_name = "BZIMAGE")]
+    disabled_kernel: Option<PathBuf>,
+
+    /// Kernel of that configuration without the patches
     #[arg(long, value_name = "BZIMAGE")]
     unpatched_kernel: Option<PathBuf>,
 
@@ -125,6 +129,11 @@ impl TestOptions {
     /// A machine with the test kernel.
     pub fn on_test_kernel(&self) -> Result<Options> {
         self.with_selftests(&self.test_kernel, "--test-kernel")
+    }
+
+    /// A machine with the patched kernel in which the project is switched off.
+    pub fn on_disabled_kernel(&self) -> Result<Options> {
+        self.with_selftests(&self.disabled_kernel, "--disabled-kernel")
     }
 
     /// A machine with the unpatched kernel.

@@ -132,29 +132,35 @@ fn difference(patched: &[TestResult], unpatched: &[TestResult]) -> Option<String
     }
 }
 
-/// The tree's own selftests give the same results with and without the project.
+/// The tree's own selftests give the same results with the project, with it switched off, and
+/// without it.
 pub fn compare_tree(options: &TestOptions, results: &mut Results) -> Result<()> {
-    let patched = options.on_test_kernel()?;
     let unpatched = options.on_unpatched_kernel()?;
+    let others = [
+        ("patched", options.on_test_kernel()?),
+        ("patched but off", options.on_disabled_kernel()?),
+    ];
     for target in TREE {
         for program in programs(options.selftests()?, target)? {
-            let name = format!("{target}/{program}: the same with and without the patches");
-            let all = |options, kernel| -> Result<Vec<TestResult>> {
-                let log = format!("{kernel}-{target}-{program}");
+            let all = |options, kernel: &str| -> Result<Vec<TestResult>> {
+                let log = format!("{}-{target}-{program}", kernel.replace(' ', "-"));
                 let runs = run_program(options, &log, target, &program)?;
                 Ok(runs.into_iter().flat_map(Run::results).collect())
             };
-            let compared = all(&unpatched, "unpatched")
-                .and_then(|unpatched| Ok((all(&patched, "patched")?, unpatched)));
-            match compared {
-                Ok((patched, unpatched)) => {
-                    let observed = difference(&patched, &unpatched);
-                    let some = patched.iter().any(|result| result.outcome == Outcome::Pass);
-                    let holds = observed.is_none() && some;
-                    let observed = observed.unwrap_or_else(|| "nothing passed".into());
-                    results.check(&name, holds, &observed);
+            let expected = all(&unpatched, "unpatched");
+            for (kernel, options) in &others {
+                let name = format!("{target}/{program}: {kernel} as unpatched");
+                match (&expected, all(options, kernel)) {
+                    (Ok(expected), Ok(found)) => {
+                        let observed = difference(&found, expected);
+                        let some = found.iter().any(|result| result.outcome == Outcome::Pass);
+                        let holds = observed.is_none() && some;
+                        let observed = observed.unwrap_or_else(|| "nothing passed".into());
+                        results.check(&name, holds, &observed);
+                    }
+                    (Err(error), _) => results.fail(&name, &format!("{error:#}")),
+                    (_, Err(error)) => results.fail(&name, &format!("{error:#}")),
                 }
-                Err(error) => results.fail(&name, &format!("{error:#}")),
             }
         }
     }
