@@ -5,6 +5,8 @@
  * change it answers EBUSY, and the device goes on. The same operation works
  * before and after.
  */
+#include <linux/vfio.h>
+
 #include <libliveupdate.h>
 
 #include "es1370.h"
@@ -39,6 +41,31 @@ static int map_file(const struct set_up *s)
 {
 	return ioas_map_file(s->vmm.iommufd, s->vmm.ioas,
 			     s->vmm.memory, GUEST_MEMORY_SIZE, FREE_IOVA);
+}
+
+/* The ioctls of a vfio container, which iommufd has too. */
+static int vfio_map(const struct set_up *s)
+{
+	struct vfio_iommu_type1_dma_map arg = {
+		.argsz = sizeof(arg),
+		.flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
+		.vaddr = (uintptr_t)s->vmm.guest,
+		.iova = FREE_IOVA,
+		.size = GUEST_MEMORY_SIZE,
+	};
+
+	return iommufd_ioctl(s->vmm.iommufd, VFIO_IOMMU_MAP_DMA, &arg);
+}
+
+static int vfio_unmap(const struct set_up *s)
+{
+	struct vfio_iommu_type1_dma_unmap arg = {
+		.argsz = sizeof(arg),
+		.iova = EXTRA_IOVA,
+		.size = GUEST_MEMORY_SIZE,
+	};
+
+	return iommufd_ioctl(s->vmm.iommufd, VFIO_IOMMU_UNMAP_DMA, &arg);
 }
 
 static int copy_into(const struct set_up *s)
@@ -177,6 +204,18 @@ TEST_F(frozen, map)
 TEST_F(frozen, map_file)
 {
 	check_frozen(_metadata, self->session, &self->s, map_file, unmap_free);
+}
+
+TEST_F(frozen, vfio_map)
+{
+	ASSERT_EQ(0, ioas_set_vfio(self->s.vmm.iommufd, self->s.vmm.ioas));
+	check_frozen(_metadata, self->session, &self->s, vfio_map, unmap_free);
+}
+
+TEST_F(frozen, vfio_unmap)
+{
+	ASSERT_EQ(0, ioas_set_vfio(self->s.vmm.iommufd, self->s.vmm.ioas));
+	check_frozen(_metadata, self->session, &self->s, vfio_unmap, map_extra);
 }
 
 TEST_F(frozen, copy_into)

@@ -111,6 +111,18 @@ static inline int ioas_unmap_all(int fd, __u32 ioas)
 	return ioas_unmap(fd, ioas, 0, UINT64_MAX);
 }
 
+/* Make @ioas the one that the ioctls of a vfio container work on. */
+static inline int ioas_set_vfio(int fd, __u32 ioas)
+{
+	struct iommu_vfio_ioas arg = {
+		.size = sizeof(arg),
+		.ioas_id = ioas,
+		.op = IOMMU_VFIO_IOAS_SET,
+	};
+
+	return iommufd_ioctl(fd, IOMMU_VFIO_IOAS, &arg);
+}
+
 static inline int hwpt_alloc(int fd, __u32 dev, __u32 ioas, __u32 flags,
 			     __u32 *hwpt)
 {
