@@ -3,8 +3,10 @@
 //! What one kernel tells the next about its IOMMUs.
 //!
 //! The logic of a live update that needs no kernel around it: the flattened device trees that are
-//! handed over ([`encode`], [`decode`], [`check`], [`iommufd`]) and the root and context tables of VT-d
-//! legacy mode ([`vtd`]). It is compiled into the kernel and into host tests from the same source.
+//! handed over ([`encode`], [`decode`], [`check`], [`iommufd`]), the root and context tables of VT-d
+//! legacy mode ([`vtd`]), and page tables ([`page_table`], [`second_stage`]): what they translate
+//! ([`extents`]), whether two of them are equal ([`verify`]) and who owns their pages ([`reclaim`]).
+//! It is compiled into the kernel and into host tests from the same source.
 //!
 //! Whatever comes from the previous kernel is untrusted: [`State::parse`] rejects what is
 //! incomplete, [`State::check`] what contradicts itself, and nothing here indexes, unwraps or
@@ -20,9 +22,14 @@ pub mod check;
 pub mod decode;
 pub mod encode;
 pub mod error;
+pub mod extents;
 pub mod iommufd;
+pub mod page_table;
+pub mod reclaim;
 pub mod records;
 pub mod schema;
+pub mod second_stage;
+pub mod verify;
 pub mod vtd;
 
 pub use self::{
