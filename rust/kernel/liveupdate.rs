@@ -178,7 +178,7 @@ pub trait FileHandler: Sized + 'static {
     ///
     /// If not, finishing the session fails with `EBUSY`. Without this callback it may always be
     /// finished.
-    fn can_finish(_retrieved: Retrieved<'_>, _data: u64) -> bool {
+    fn can_finish(_retrieved: Retrieved<'_>, _data: u64, _session: Session<'_>) -> bool {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
@@ -779,7 +779,9 @@ impl<T: FileHandler> FileOps<T> {
         let args = unsafe { &*args };
 
         // SAFETY: These are the arguments of `can_finish`.
-        T::can_finish(unsafe { Retrieved::from_args(args) }, args.serialized_data)
+        let retrieved = unsafe { Retrieved::from_args(args) };
+
+        T::can_finish(retrieved, args.serialized_data, Session { args })
     }
 
     /// # Safety

@@ -157,7 +157,7 @@ impl FileHandler for Iommufd {
         Err(EOPNOTSUPP)
     }
 
-    fn can_finish(_retrieved: Retrieved<'_>, data: u64) -> bool {
+    fn can_finish(_retrieved: Retrieved<'_>, data: u64, _session: Session<'_>) -> bool {
         // Without the state of the IOMMUs, no domain was restored.
         let Ok(incoming) = FLB.incoming() else {
             return true;
