@@ -84,7 +84,9 @@ struct iommu_liveupdate_device {
 struct iommu_domain *iommu_liveupdate_restore_domain(struct device *dev,
 						     bool singular);
 void iommu_liveupdate_discard_device(struct device *dev);
-void iommu_liveupdate_put_domain(struct iommu_domain *domain);
+void iommu_liveupdate_leave_domain(struct iommu_domain *domain,
+				   struct device *dev);
+bool iommu_liveupdate_may_claim(struct device *dev, void *owner);
 void iommu_liveupdate_stop_devices(void);
 #else
 static inline struct iommu_domain *
@@ -97,8 +99,14 @@ static inline void iommu_liveupdate_discard_device(struct device *dev)
 {
 }
 
-static inline void iommu_liveupdate_put_domain(struct iommu_domain *domain)
+static inline void iommu_liveupdate_leave_domain(struct iommu_domain *domain,
+						 struct device *dev)
 {
+}
+
+static inline bool iommu_liveupdate_may_claim(struct device *dev, void *owner)
+{
+	return false;
 }
 
 static inline void iommu_liveupdate_stop_devices(void)

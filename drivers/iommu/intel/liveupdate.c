@@ -7,6 +7,7 @@
  */
 #include <linux/kexec.h>
 #include <linux/pci-ats.h>
+#include <linux/seq_file.h>
 
 #include "../iommu-pages.h"
 #include "../liveupdate/hooks.h"
@@ -47,6 +48,16 @@ static void describe_domain(struct dmar_domain *domain,
 		.output_bits = common->max_oasz_lg2,
 		.pt_flags = flags,
 	};
+}
+
+/* Implements &iommu_ops.describe_domain. */
+int intel_iommu_describe_domain(struct iommu_domain *domain,
+				struct iommu_liveupdate_domain *record)
+{
+	if (!intel_domain_is_ss_paging(to_dmar_domain(domain)))
+		return -EOPNOTSUPP;
+	describe_domain(to_dmar_domain(domain), record);
+	return 0;
 }
 
 static int add_requester_id(struct pci_dev *pdev, u16 alias, void *opaque)
@@ -129,8 +140,8 @@ static int restored_attach_dev(struct iommu_domain *domain, struct device *dev,
 }
 
 /*
- * The page tables stay reserved, as nothing has become their owner in this
- * kernel. The domain id goes back.
+ * The page tables are left to the live update code, which knows whether this
+ * kernel owns their pages. The domain id goes back.
  */
 static void restored_free(struct iommu_domain *domain)
 {
@@ -147,7 +158,7 @@ static void restored_free(struct iommu_domain *domain)
 	kfree(dmar_domain);
 }
 
-/* There is no map and no unmap: a restored domain is immutable. */
+/* The core neither maps nor unmaps: a restored domain is immutable. */
 static const struct iommu_domain_ops restored_domain_ops = {
 	IOMMU_PT_DOMAIN_OPS(vtdss),
 	.attach_dev = restored_attach_dev,
@@ -178,7 +189,7 @@ static int adopt_tables(struct dmar_domain *domain,
 			       record->top_level;
 	domain->force_snooping = force_snoop;
 	domain->domain.pgsize_bitmap = record->page_sizes;
-	domain->domain.is_iommupt = false;
+	domain->domain.restored = true;
 	domain->domain.type = IOMMU_DOMAIN_UNMANAGED;
 	domain->domain.ops = &restored_domain_ops;
 	return 0;
@@ -251,6 +262,85 @@ int intel_iommu_liveupdate_reserve_domain_id(struct intel_iommu *iommu, u16 did)
 	ret = ida_alloc_range(&iommu->domain_ida, did, did, GFP_KERNEL);
 	return ret < 0 ? ret : 0;
 }
+
+static struct intel_iommu *find_unit(u64 register_base)
+{
+	struct dmar_drhd_unit *drhd;
+	struct intel_iommu *iommu;
+
+	for_each_active_iommu(iommu, drhd)
+		if (iommu->reg_phys == register_base)
+			return iommu;
+	return NULL;
+}
+
+/*
+ * Clear the entry that the previous kernel left for a device that did not come
+ * back, unless another device has got it meanwhile, under another domain id.
+ */
+void intel_iommu_liveupdate_clear_entry(u64 register_base, u16 requester_id,
+					u16 did)
+{
+	u8 bus = PCI_BUS_NUM(requester_id), devfn = requester_id & 0xff;
+	struct context_entry *context;
+	struct intel_iommu *iommu;
+
+	guard(rwsem_read)(&dmar_global_lock);
+	iommu = find_unit(register_base);
+	if (!iommu)
+		return;
+
+	scoped_guard(spinlock, &iommu->lock) {
+		context = iommu_context_addr(iommu, bus, devfn, 0);
+		if (!context || !context_present(context) ||
+		    context_domain_id(context) != did)
+			return;
+		context_clear_present(context);
+		__iommu_flush_cache(iommu, context, sizeof(*context));
+	}
+
+	iommu->flush.flush_context(iommu, did, requester_id,
+				   DMA_CCMD_MASK_NOBIT, DMA_CCMD_DEVICE_INVL);
+	iommu->flush.flush_iotlb(iommu, did, 0, 0, DMA_TLB_DSI_FLUSH);
+	context_clear_entry(context);
+	__iommu_flush_cache(iommu, context, sizeof(*context));
+}
+
+/* Undo intel_iommu_liveupdate_reserve_domain_id(). */
+void intel_iommu_liveupdate_release_domain_id(u64 register_base, u16 did)
+{
+	struct intel_iommu *iommu;
+
+	guard(rwsem_read)(&dmar_global_lock);
+	iommu = find_unit(register_base);
+	if (iommu)
+		ida_free(&iommu->domain_ida, did);
+}
+
+#ifdef CONFIG_IOMMU_DEBUGFS
+/* List the units, with the number of domain ids that are in use. */
+void intel_iommu_liveupdate_show_units(struct seq_file *m)
+{
+	struct dmar_drhd_unit *drhd;
+	struct intel_iommu *iommu;
+
+	guard(rwsem_read)(&dmar_global_lock);
+	for_each_active_iommu(iommu, drhd) {
+		unsigned int nr = 0;
+		int did;
+
+		for (did = ida_find_first_range(&iommu->domain_ida,
+						IDA_START_DID,
+						iommu->max_domain_id - 1);
+		     did >= 0;
+		     did = ida_find_first_range(&iommu->domain_ida, did + 1,
+						iommu->max_domain_id - 1))
+			nr++;
+		seq_printf(m, "iommu %#llx domain ids in use: %u\n",
+			   (u64)iommu->reg_phys, nr);
+	}
+}
+#endif
 
 /**
  * intel_iommu_liveupdate_takeover - decide about a unit that is translating

@@ -14,6 +14,11 @@ use crate::{
         IntelIommu, //
     },
     restore,
+    retrieved::{
+        self,
+        Context,
+        RestoredHwpt, //
+    },
     scrub,
     sealed,
     takeover::{
@@ -31,9 +36,14 @@ use core::{
 use kernel::{
     bindings,
     device,
-    ffi::c_void,
+    error::from_result,
+    ffi::{
+        c_int,
+        c_void, //
+    },
     prelude::*,
-    seq_file::SeqFile, //
+    seq_file::SeqFile,
+    types::ForeignOwnable, //
 };
 use liveupdate_state::ContextTables;
 
@@ -123,17 +133,72 @@ pub(crate) unsafe extern "C" fn iommu_liveupdate_discard_device(dev: *mut bindin
     restore::discard(&unsafe { device(dev) });
 }
 
-/// Gives up a domain from [`iommu_liveupdate_restore_domain`].
+/// Notes that the group of the device no longer uses a domain from
+/// [`iommu_liveupdate_restore_domain`].
 ///
 /// # Safety
 ///
-/// The caller must have detached the domain.
+/// Both must be valid, and the caller must have detached the domain.
 #[export]
-pub(crate) unsafe extern "C" fn iommu_liveupdate_put_domain(domain: *mut bindings::iommu_domain) {
+pub(crate) unsafe extern "C" fn iommu_liveupdate_leave_domain(
+    domain: *mut bindings::iommu_domain,
+    dev: *mut bindings::device,
+) {
     if let Some(domain) = NonNull::new(domain) {
-        // SAFETY: The caller holds one of the uses that keep the domain alive.
-        restore::put(unsafe { Domain::from_raw(domain) });
+        // SAFETY: By the safety requirement.
+        let (domain, device) = unsafe { (Domain::from_raw(domain), device(dev)) };
+
+        restore::leave(domain, &device);
     }
+}
+
+/// Whether `owner`, which is the context of an iommufd or something else, may own the device.
+///
+/// # Safety
+///
+/// `dev` must be valid.
+#[export]
+pub(crate) unsafe extern "C" fn iommu_liveupdate_may_claim(
+    dev: *mut bindings::device,
+    owner: *mut c_void,
+) -> bool {
+    // SAFETY: By the safety requirement.
+    retrieved::may_claim(&unsafe { device(dev) }, Context(owner.addr()))
+}
+
+/// Finds the HWPT that a retrieved iommufd had under a token.
+///
+/// Returns 0, `-ENOENT`, `-ENODEV`, `-EEXIST` or `-ENOMEM`, see [`retrieved::restore_hwpt`].
+///
+/// # Safety
+///
+/// `hwpt` must be valid for writing.
+#[export]
+pub(crate) unsafe extern "C" fn iommu_liveupdate_restore_hwpt(
+    ictx: *mut bindings::iommufd_ctx,
+    token: u64,
+    hwpt: *mut bindings::iommu_liveupdate_hwpt,
+) -> c_int {
+    from_result(|| {
+        let restored = retrieved::restore_hwpt(Context(ictx.addr()), token)?;
+        let domain = restored.domain().as_ptr();
+        let handle = KBox::new(restored, GFP_KERNEL)?.into_foreign();
+
+        // SAFETY: By the safety requirement.
+        unsafe { hwpt.write(bindings::iommu_liveupdate_hwpt { domain, handle }) };
+        Ok(0)
+    })
+}
+
+/// Gives up a HWPT from [`iommu_liveupdate_restore_hwpt`].
+///
+/// # Safety
+///
+/// `handle` must come from there, and neither it nor the domain may be used afterwards.
+#[export]
+pub(crate) unsafe extern "C" fn iommu_liveupdate_release_hwpt(handle: *mut c_void) {
+    // SAFETY: By the safety requirement, it comes from `into_foreign()`.
+    drop(unsafe { KBox::<RestoredHwpt>::from_foreign(handle) });
 }
 
 /// Whether attaching the restored domain to the device changes nothing.

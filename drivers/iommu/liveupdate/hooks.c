@@ -10,6 +10,7 @@
 #include <linux/generic_pt/iommu.h>
 #include <linux/pci.h>
 #include <linux/pfn.h>
+#include <linux/sched.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 
@@ -59,6 +60,21 @@ void iommu_liveupdate_discard(struct device *dev)
 		ops->discard_device(dev);
 }
 
+/*
+ * Describe the page tables of a paging domain.
+ *
+ * Return: 0, or -EOPNOTSUPP if the driver cannot do this for the domain.
+ */
+int iommu_liveupdate_describe_domain(struct iommu_domain *domain,
+				     struct iommu_liveupdate_domain *record)
+{
+	const struct iommu_ops *ops = domain->owner;
+
+	if (!ops || !ops->describe_domain)
+		return -EOPNOTSUPP;
+	return ops->describe_domain(domain, record);
+}
+
 static struct pt_iommu *collect_tables(struct iommu_domain *domain,
 				       struct iommu_pages_list *tables)
 {
@@ -93,6 +109,15 @@ void iommu_liveupdate_unpreserve_tables(struct iommu_domain *domain)
 		iommu_unpreserve_pages_list(&tables);
 }
 
+/* Free the page tables of a restored domain, whose pages this kernel owns. */
+void iommu_liveupdate_free_tables(struct iommu_domain *domain)
+{
+	struct pt_iommu *pt = iommupt_from_domain(domain);
+
+	if (pt)
+		pt->ops->deinit(pt);
+}
+
 int iommu_liveupdate_preserve_page(phys_addr_t phys)
 {
 	return iommu_preserve_pages(phys_to_virt(phys));
@@ -106,6 +131,16 @@ void iommu_liveupdate_unpreserve_page(phys_addr_t phys)
 bool iommu_liveupdate_restore_page(phys_addr_t phys)
 {
 	return iommu_restore_pages(phys);
+}
+
+void iommu_liveupdate_free_page(phys_addr_t phys)
+{
+	iommu_free_pages(phys_to_virt(phys));
+}
+
+void iommu_liveupdate_cond_resched(void)
+{
+	cond_resched();
 }
 
 /* The page at @phys in the direct map, or NULL if there is no memory. */
@@ -190,6 +225,13 @@ static int table_show(struct seq_file *m, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(table);
 
+static int units_show(struct seq_file *m, void *unused)
+{
+	intel_iommu_liveupdate_show_units(m);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(units);
+
 static ssize_t state_read(struct file *file, char __user *buf, size_t count,
 			  loff_t *pos)
 {
@@ -222,6 +264,7 @@ static int __init iommu_liveupdate_debugfs(void)
 						iommu_debugfs_dir);
 	uintptr_t i;
 
+	debugfs_create_file("units", 0400, dir, NULL, &units_fops);
 	for (i = 0; i < ARRAY_SIZE(names); i++) {
 		debugfs_create_file(names[i][0], 0400, dir, (void *)i,
 				    &table_fops);

@@ -15,6 +15,7 @@
 #include <linux/types.h>
 
 struct intel_iommu;
+struct iommufd_ctx;
 struct seq_file;
 
 /* What becomes of a unit that the previous kernel left translating. */
@@ -47,6 +48,16 @@ struct iommu_liveupdate_function {
 	u32 class;
 };
 
+/**
+ * struct iommu_liveupdate_hwpt - a HWPT that goes on in this kernel
+ * @domain: its domain, valid until @handle is released
+ * @handle: for iommu_liveupdate_release_hwpt()
+ */
+struct iommu_liveupdate_hwpt {
+	struct iommu_domain *domain;
+	void *handle;
+};
+
 /* From C to Rust. */
 enum iommu_liveupdate_takeover
 iommu_liveupdate_takeover(const struct iommu_liveupdate_unit *unit,
@@ -58,6 +69,9 @@ void iommu_liveupdate_show(struct seq_file *m,
 			   enum iommu_liveupdate_direction direction);
 size_t iommu_liveupdate_copy_state(void *buf, size_t size,
 				   enum iommu_liveupdate_direction direction);
+int iommu_liveupdate_restore_hwpt(struct iommufd_ctx *ictx, u64 token,
+				  struct iommu_liveupdate_hwpt *hwpt);
+void iommu_liveupdate_release_hwpt(void *handle);
 
 /* From Rust to C. */
 int iommu_liveupdate_preserve_device(struct device *dev,
@@ -67,12 +81,17 @@ struct iommu_domain *
 iommu_liveupdate_alloc_domain(struct device *dev,
 			      const struct iommu_liveupdate_device *record);
 void iommu_liveupdate_discard(struct device *dev);
+int iommu_liveupdate_describe_domain(struct iommu_domain *domain,
+				     struct iommu_liveupdate_domain *record);
 long iommu_liveupdate_preserve_tables(struct iommu_domain *domain);
 void iommu_liveupdate_unpreserve_tables(struct iommu_domain *domain);
+void iommu_liveupdate_free_tables(struct iommu_domain *domain);
 int iommu_liveupdate_preserve_page(phys_addr_t phys);
 void iommu_liveupdate_unpreserve_page(phys_addr_t phys);
 bool iommu_liveupdate_restore_page(phys_addr_t phys);
+void iommu_liveupdate_free_page(phys_addr_t phys);
 void *iommu_liveupdate_map_page(phys_addr_t phys);
+void iommu_liveupdate_cond_resched(void);
 void iommu_liveupdate_flush_cache(void *virt, size_t size);
 int iommu_liveupdate_identify(struct device *dev,
 			      struct iommu_liveupdate_function *function);
@@ -82,6 +101,10 @@ void iommu_liveupdate_stop_device(struct device *dev);
 void iommu_liveupdate_stop_function(u16 segment, u16 requester_id);
 void iommu_liveupdate_stop_all(void);
 int intel_iommu_liveupdate_reserve_domain_id(struct intel_iommu *iommu, u16 did);
+void intel_iommu_liveupdate_release_domain_id(u64 register_base, u16 did);
+void intel_iommu_liveupdate_clear_entry(u64 register_base, u16 requester_id,
+					u16 did);
+void intel_iommu_liveupdate_show_units(struct seq_file *m);
 
 /* iommufd */
 struct file;

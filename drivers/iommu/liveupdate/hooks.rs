@@ -27,6 +27,7 @@ use kernel::{
     sync::aref::ARef, //
 };
 use liveupdate_state::{
+    page_table,
     vtd,
     Domain as DomainRecord,
     PciAddress, //
@@ -39,6 +40,11 @@ pub(crate) type Device = ARef<device::Device>;
 fn as_raw(device: &device::Device) -> *mut bindings::device {
     // CAST: `device::Device` is a transparent wrapper of the C structure.
     ptr::from_ref(device).cast_mut().cast()
+}
+
+/// Whether both are the same device.
+pub(crate) fn is_same(a: &device::Device, b: &device::Device) -> bool {
+    ptr::eq(as_raw(a), as_raw(b))
 }
 
 /// A paging domain of the IOMMU core.
@@ -73,8 +79,29 @@ impl Domain {
         self.0.as_ptr()
     }
 
+    /// Whether the domain stands for page tables of the previous kernel.
+    pub(crate) fn is_restored(self) -> bool {
+        // SAFETY: The domain is alive, and the field does not change after it was allocated.
+        unsafe { (*self.as_ptr()).restored }
+    }
+
+    /// Describes the page tables.
+    ///
+    /// # Errors
+    ///
+    /// `EOPNOTSUPP` if their format is none that is known here.
+    pub(crate) fn describe(self) -> Result<DomainRecord> {
+        let mut record = pin_init::zeroed();
+
+        // SAFETY: The domain is alive, and `record` is a valid out pointer.
+        to_result(unsafe {
+            bindings::iommu_liveupdate_describe_domain(self.as_ptr(), &mut record)
+        })?;
+        Ok(domain_record(&record, 0, 0))
+    }
+
     /// Preserves the page tables, which nobody may change from now on, and returns how many pages
-    /// they have.
+    /// they have. Those of a restored domain must belong to this kernel.
     ///
     /// # Errors
     ///
@@ -124,7 +151,17 @@ impl Domain {
         Ok(Self(NonNull::new(domain).ok_or(ENOMEM)?))
     }
 
-    /// Frees a domain that [`restore`](Self::restore) returned.
+    /// Frees the page tables of a restored domain, whose pages belong to this kernel.
+    ///
+    /// # Safety
+    ///
+    /// The domain must not be attached, and only be freed afterwards.
+    pub(crate) unsafe fn free_tables(self) {
+        // SAFETY: By the safety requirement.
+        unsafe { bindings::iommu_liveupdate_free_tables(self.as_ptr()) };
+    }
+
+    /// Frees a domain that [`restore`](Self::restore) returned, but not its page tables.
     ///
     /// # Safety
     ///
@@ -198,18 +235,24 @@ impl Attachment {
 
     /// The page tables of the domain, under the number `number`.
     pub(crate) fn domain(&self, number: u32, table_pages: u64) -> DomainRecord {
-        let domain = &self.0.domain;
+        domain_record(&self.0.domain, number, table_pages)
+    }
+}
 
-        DomainRecord {
-            number,
-            top_table: domain.top_table,
-            top_level: domain.top_level,
-            input_bits: domain.input_bits,
-            output_bits: domain.output_bits,
-            pt_flags: domain.pt_flags,
-            page_sizes: domain.page_sizes,
-            table_pages,
-        }
+fn domain_record(
+    domain: &bindings::iommu_liveupdate_domain,
+    number: u32,
+    table_pages: u64,
+) -> DomainRecord {
+    DomainRecord {
+        number,
+        top_table: domain.top_table,
+        top_level: domain.top_level,
+        input_bits: domain.input_bits,
+        output_bits: domain.output_bits,
+        pt_flags: domain.pt_flags,
+        page_sizes: domain.page_sizes,
+        table_pages,
     }
 }
 
@@ -398,6 +441,38 @@ pub(crate) fn restore_page(phys: u64) -> Result {
     }
 }
 
+/// Frees a page that [`restore_page`] made one of this kernel.
+///
+/// # Safety
+///
+/// Nothing may use the page any more.
+pub(crate) unsafe fn free_page(phys: u64) {
+    // SAFETY: By the safety requirement.
+    unsafe { bindings::iommu_liveupdate_free_page(phys) };
+}
+
+/// Clears the entry that the previous kernel left for a device that did not come back.
+///
+/// An entry with another domain id belongs to somebody else, and stays.
+pub(crate) fn clear_entry(register_base: u64, requester_id: u16, domain_id: u16) {
+    // SAFETY: The function accepts any numbers.
+    unsafe {
+        bindings::intel_iommu_liveupdate_clear_entry(register_base, requester_id, domain_id);
+    }
+}
+
+/// Undoes [`IntelIommu::reserve_domain_id`], for the unit whose registers are at `register_base`.
+pub(crate) fn release_domain_id(register_base: u64, domain_id: u16) {
+    // SAFETY: The function accepts any unit, and a domain id that was reserved.
+    unsafe { bindings::intel_iommu_liveupdate_release_domain_id(register_base, domain_id) };
+}
+
+/// Lets other tasks run if it is time for that.
+pub(crate) fn cond_resched() {
+    // SAFETY: Everything in this crate that takes long is in process context.
+    unsafe { bindings::iommu_liveupdate_cond_resched() };
+}
+
 /// The memory in which the tables of the hardware are.
 pub(crate) struct DirectMap;
 
@@ -429,6 +504,20 @@ impl vtd::Memory for DirectMap {
 
         // INVARIANT: C returns a page in the direct map or NULL.
         NonNull::new(page.cast()).map(LiveTable)
+    }
+}
+
+impl page_table::Tables for DirectMap {
+    fn entry(&self, table: u64, index: u16) -> Option<u64> {
+        // SAFETY: The function accepts any address.
+        let page = unsafe { bindings::iommu_liveupdate_map_page(table) };
+        let page: NonNull<u64> = NonNull::new(page.cast())?;
+
+        if index >= page_table::ENTRIES {
+            return None;
+        }
+        // SAFETY: The entry is inside the page. Hardware may set bits in it: a volatile read.
+        Some(unsafe { page.as_ptr().add(usize::from(index)).read_volatile() })
     }
 }
 

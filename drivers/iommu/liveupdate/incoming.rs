@@ -4,7 +4,8 @@
 
 use crate::{
     hooks::Domain,
-    outgoing::STATE_SIZE, //
+    outgoing::STATE_SIZE,
+    retrieved::Retrieved, //
 };
 use kernel::{
     kho::RestoredBytes,
@@ -26,7 +27,22 @@ use liveupdate_state::{
     Unit, //
 };
 
+/// Who owns the pages of a restored domain's tables.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TablePages {
+    /// Nobody in this kernel: they are still as the previous kernel preserved them.
+    Preserved,
+    /// This kernel, as if it had allocated them.
+    Owned,
+    /// Nobody any more, because the tables turned out to be damaged.
+    Damaged,
+}
+
 /// A domain that was restored.
+///
+/// It is freed when neither a group nor a HWPT uses it and its session wants nothing of it any
+/// more, see `retrieved.rs`.
+#[derive(Clone, Copy)]
 pub(crate) struct RestoredDomain {
     /// Its number in the state.
     pub(crate) number: u32,
@@ -34,8 +50,12 @@ pub(crate) struct RestoredDomain {
     pub(crate) owner: u64,
     /// The domain.
     pub(crate) domain: Domain,
+    /// The pages of its tables.
+    pub(crate) pages: TablePages,
     /// How many groups it is attached to.
     pub(crate) users: u32,
+    /// Whether an object in an iommufd stands for it.
+    pub(crate) has_hwpt: bool,
 }
 
 /// What this kernel has made of the state so far.
@@ -45,8 +65,26 @@ pub(crate) struct Progress {
     pub(crate) adopted: KVec<u64>,
     /// Devices whose translation could not go on.
     pub(crate) rejected: KVec<PciAddress>,
+    /// Devices that have got another translation, or are gone.
+    pub(crate) left: KVec<PciAddress>,
     /// The domains that were restored.
     pub(crate) domains: KVec<RestoredDomain>,
+    /// The iommufds that were retrieved.
+    pub(crate) retrieved: KVec<Retrieved>,
+}
+
+impl Progress {
+    /// Finds a restored domain by its number.
+    pub(crate) fn domain(&mut self, number: u32) -> Option<&mut RestoredDomain> {
+        self.domains.iter_mut().find(|d| d.number == number)
+    }
+
+    /// Takes a restored domain out of the list.
+    pub(crate) fn take(&mut self, number: u32) -> Option<RestoredDomain> {
+        let index = self.domains.iter().position(|d| d.number == number)?;
+
+        self.domains.remove(index).ok()
+    }
 }
 
 /// The state of the previous kernel.
@@ -159,15 +197,6 @@ impl Incoming {
     /// Finds the device at `address`.
     pub(crate) fn device(&self, address: PciAddress) -> Option<Device<'_>> {
         self.devices().find(|d| d.address == address)
-    }
-
-    /// Whether a restored domain stands for a HWPT of the iommufd `owner`.
-    pub(crate) fn has_domains_of(&self, owner: u64) -> bool {
-        self.progress
-            .lock()
-            .domains
-            .iter()
-            .any(|d| d.owner == owner)
     }
 }
 

@@ -20,7 +20,8 @@ use crate::{
     outgoing::{
         self,
         HwptRequest, //
-    }, //
+    },
+    retrieved, //
 };
 use kernel::{
     fs::File,
@@ -85,7 +86,7 @@ pub(crate) struct Iommufd;
 ///
 /// The fields are dropped in this order, which undoes the steps of preserving it last to first.
 pub(crate) struct PreservedIommufd {
-    _record: outgoing::PreservedIommufd,
+    record: outgoing::PreservedIommufd,
     _state: PreservedBytes,
     hwpts: KVec<FrozenHwpt>,
     _marks: FixedMarks,
@@ -127,7 +128,7 @@ impl FileHandler for Iommufd {
             data: state.phys(),
             private: KBox::new(
                 PreservedIommufd {
-                    _record: record,
+                    record,
                     _state: state,
                     hwpts,
                     _marks: marks,
@@ -145,7 +146,7 @@ impl FileHandler for Iommufd {
                 return Err(refuse_hwpt(hwpt.id(), Refusal::DeviceDetached));
             }
         }
-        outgoing::seal()
+        preserved.record.seal()
     }
 
     fn unfreeze(_file: &File, _data: u64, _preserved: &PreservedIommufd) {
@@ -165,9 +166,14 @@ impl FileHandler for Iommufd {
         let incoming = incoming.get();
 
         match owner(data) {
-            Ok(owner) => !incoming.has_domains_of(owner),
+            Ok(owner) => !retrieved::is_attached(&incoming, owner),
             // Which domains belong to it is not known.
-            Err(_) => incoming.progress.lock().domains.is_empty(),
+            Err(_) => incoming
+                .progress
+                .lock()
+                .domains
+                .iter()
+                .all(|d| d.users == 0),
         }
     }
 

@@ -9,6 +9,9 @@
 //! | shutdown | `scrub.rs` | entries that were not preserved are cleared |
 //! | takeover | `takeover.rs` | the new kernel adopts the tables of a unit, or blocks it |
 //! | restore | `restore.rs` | a device gets back the domain that it is using |
+//! | retrieve | `iommufd.rs`, `vfio.rs`, `retrieved.rs` | userspace gets its files and HWPTs back |
+//! | verify | `verify.rs` | restored page tables are compared with new ones |
+//! | reap | `retrieved.rs`, `reclaim.rs` | what was restored is given back |
 //!
 //! The record, and what is decided from it without a kernel, is in the crate `liveupdate_state`.
 
@@ -20,7 +23,9 @@ mod incoming;
 mod iommufd;
 mod iommufd_hooks;
 mod outgoing;
+mod reclaim;
 mod restore;
+mod retrieved;
 mod scrub;
 mod sealed;
 #[cfg(CONFIG_IOMMU_LIVEUPDATE_KUNIT_TEST)]

@@ -16,6 +16,7 @@ use crate::{
         Function, //
     },
     incoming::check_state,
+    retrieved,
     sealed, //
 };
 use kernel::{
@@ -62,6 +63,8 @@ struct PreservedDevice {
     function: Function,
     attachment: Attachment,
     domain: u32,
+    /// Its file is preserved as well.
+    has_cdev: bool,
 }
 
 impl PreservedDevice {
@@ -181,6 +184,12 @@ impl Records {
         self.devices.iter().any(|d| d.uses_page(page))
     }
 
+    fn device(&mut self, device: &Device) -> Option<&mut PreservedDevice> {
+        self.devices
+            .iter_mut()
+            .find(|d| hooks::is_same(&d.device, device))
+    }
+
     fn add_domain(&mut self, owner: u64, hwpt: &HwptRequest) -> Result<u32> {
         let number = self.next_domain;
         let first = hwpt.devices.first().ok_or(ENODATA)?;
@@ -188,6 +197,8 @@ impl Records {
             .inspect_err(|e| refuse(first, "its attachment cannot be described", e))?;
 
         self.domains.reserve(1, GFP_KERNEL)?;
+        retrieved::own(hwpt.domain)
+            .inspect_err(|e| refuse(first, "its restored page tables are damaged", e))?;
         let table_pages = hwpt.domain.preserve_tables()?;
         self.domains.push(
             PreservedDomain {
@@ -213,6 +224,7 @@ impl Records {
             function: Function::of(device)?,
             attachment,
             domain: number,
+            has_cdev: false,
         };
 
         // The state has one domain id for the domain of a device, and a domain is restored once.
@@ -395,23 +407,78 @@ impl Drop for PreservedIommufd {
     }
 }
 
-/// Makes the state what this kernel obeys at its end, see [`sealed`].
-///
-/// Called when an iommufd is frozen. From then on nothing is preserved or unpreserved until
-/// [`unseal`].
+/// The file of a device that was preserved. Dropping it undoes that.
+pub(crate) struct PreservedCdev {
+    outgoing: Arc<Outgoing>,
+    device: Device,
+}
+
+/// Notes that the file of `device` is preserved.
 ///
 /// # Errors
 ///
-/// `ENOENT` if nothing is preserved.
-pub(crate) fn seal() -> Result {
+/// `EINVAL` unless the device is attached to a HWPT that is preserved, `EBUSY` if there is another
+/// such file.
+pub(crate) fn preserve_cdev(device: &Device) -> Result<PreservedCdev> {
     let guard = FLB.outgoing()?;
-    let outgoing = guard.get();
+    let outgoing: Arc<Outgoing> = guard.get().into();
+    let mut records = outgoing.records.lock();
 
-    sealed::publish(outgoing.phys());
-    Ok(())
+    let preserved = records.device(device).ok_or(EINVAL)?;
+    if preserved.has_cdev {
+        return Err(EBUSY);
+    }
+    preserved.has_cdev = true;
+    drop(records);
+
+    Ok(PreservedCdev {
+        outgoing,
+        device: device.clone(),
+    })
 }
 
-/// Undoes [`seal`], because the kernel goes on after all.
+impl Drop for PreservedCdev {
+    fn drop(&mut self) {
+        if let Some(preserved) = self.outgoing.records.lock().device(&self.device) {
+            preserved.has_cdev = false;
+        }
+    }
+}
+
+impl PreservedIommufd {
+    /// Makes the state what this kernel obeys at its end, see [`sealed`].
+    ///
+    /// Called when an iommufd is frozen. From then on nothing is preserved or unpreserved until
+    /// [`unseal`].
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if one of its devices is not preserved as a file: nobody could get it back.
+    pub(crate) fn seal(&self) -> Result {
+        self.check_cdevs()?;
+        sealed::publish(self.outgoing.phys());
+        Ok(())
+    }
+
+    fn check_cdevs(&self) -> Result {
+        let records = self.outgoing.records.lock();
+        let mut devices = records.devices.iter().filter(|d| d.owner == self.owner);
+
+        match devices.find(|d| !d.has_cdev) {
+            Some(orphan) => {
+                refuse(
+                    &orphan.device,
+                    "its VFIO device file is not in the session",
+                    &EINVAL,
+                );
+                Err(EINVAL)
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Undoes [`PreservedIommufd::seal`], because the kernel goes on after all.
 pub(crate) fn unseal() {
     sealed::withdraw();
 }

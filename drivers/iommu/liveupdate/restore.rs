@@ -14,13 +14,15 @@ use crate::{
     incoming::{
         Incoming,
         Progress,
-        RestoredDomain, //
+        RestoredDomain,
+        TablePages, //
     }, //
 };
 use kernel::prelude::*;
 use liveupdate_state::{
     vtd,
-    Device as DeviceRecord, //
+    Device as DeviceRecord,
+    PciAddress, //
 };
 
 /// Returns the domain that stands for the page tables that `device` is using, to be attached
@@ -38,6 +40,9 @@ pub(crate) fn restore(device: &Device, singular: bool) -> Option<Domain> {
     let function = Function::of(device).ok()?;
     let record = incoming.device(function.address)?;
 
+    if incoming.progress.lock().left.contains(&record.address) {
+        return None;
+    }
     match restore_record(&incoming, device, &function, &record, singular) {
         Ok(domain) => {
             hooks::set_dma_inherited(device);
@@ -87,7 +92,7 @@ impl Progress {
         device: &Device,
         record: &DeviceRecord<'_>,
     ) -> core::result::Result<Domain, &'static str> {
-        if let Some(domain) = self.domains.iter_mut().find(|d| d.number == record.domain) {
+        if let Some(domain) = self.domain(record.domain) {
             domain.users = domain.users.saturating_add(1);
             return Ok(domain.domain);
         }
@@ -104,7 +109,9 @@ impl Progress {
             number: record.domain,
             owner: record.owner,
             domain,
+            pages: TablePages::Preserved,
             users: 1,
+            has_hwpt: false,
         };
         self.domains
             .push(restored, GFP_KERNEL)
@@ -161,27 +168,37 @@ pub(crate) fn discard(device: &Device) {
     }
 }
 
-/// Gives up a domain that [`restore`] returned, and frees it if it was the last user.
+/// Notes that the group of `device` no longer uses `domain`, which [`restore`] returned.
 ///
-/// The page tables stay reserved.
-pub(crate) fn put(domain: Domain) {
+/// The domain stays for those who may still ask for it, see `retrieved.rs`.
+///
+/// # Context
+///
+/// Process context, with the lock of the group held.
+pub(crate) fn leave(domain: Domain, device: &Device) {
     let Ok(guard) = FLB.incoming() else {
         return;
     };
     let incoming = guard.get();
     let mut progress = incoming.progress.lock();
-    let Some(index) = progress.domains.iter().position(|d| d.domain == domain) else {
-        return;
-    };
 
-    if let Some(restored) = progress.domains.get_mut(index) {
+    if let Some(restored) = progress.domains.iter_mut().find(|d| d.domain == domain) {
         restored.users = restored.users.saturating_sub(1);
-        if restored.users > 0 {
-            return;
-        }
     }
-    if progress.domains.remove(index).is_ok() {
-        // SAFETY: The last group has detached the domain, and it cannot be found any more.
-        unsafe { domain.free() };
+    if let Ok(function) = Function::of(device) {
+        // If there is no memory, the entries that are no longer there will do as a reason.
+        let _ = progress.left.push(function.address, GFP_KERNEL);
     }
+}
+
+/// Whether the device at `address` goes on with its restored domain.
+pub(crate) fn is_restored(incoming: &Incoming, address: PciAddress) -> bool {
+    let Some(record) = incoming.device(address) else {
+        return false;
+    };
+    let mut progress = incoming.progress.lock();
+
+    !progress.left.contains(&address)
+        && !progress.rejected.contains(&address)
+        && progress.domain(record.domain).is_some_and(|d| d.users > 0)
 }
