@@ -6,7 +6,8 @@
 
 use crate::{
     incoming::Incoming,
-    outgoing::Outgoing, //
+    outgoing::Outgoing,
+    takeover, //
 };
 use kernel::{
     liveupdate::{
@@ -46,5 +47,8 @@ impl Flb for IommuState {
         Incoming::new(data)
     }
 
-    fn finish(_state: Self::Incoming) {}
+    fn finish(state: Self::Incoming) {
+        // SAFETY: There has been a userspace that finished the last file.
+        unsafe { takeover::give_back(&state) };
+    }
 }

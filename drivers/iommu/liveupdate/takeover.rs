@@ -189,6 +189,29 @@ fn reserve_domain_ids(
     Ok(())
 }
 
+/// Frees the tables of the units that were not taken over.
+///
+/// # Safety
+///
+/// The initialization of the IOMMUs must be over: from then on these units read other tables, or
+/// none.
+pub(crate) unsafe fn give_back(incoming: &Incoming) {
+    let progress = incoming.progress.lock();
+
+    for unit in incoming.units() {
+        if progress.adopted.contains(&unit.register_base) {
+            continue;
+        }
+        let tables = unit.context_tables.iter().map(|(_, table)| table);
+        for page in Iterator::chain(tables, [unit.root_table]) {
+            if hooks::restore_page(page).is_ok() {
+                // SAFETY: By the safety requirement, and nobody else had claimed the page.
+                unsafe { hooks::free_page(page) };
+            }
+        }
+    }
+}
+
 /// Clears bus mastering of the devices that used a unit which is not taken over.
 fn stop_devices_of(incoming: &Incoming, register_base: u64) {
     if incoming.error().is_some() {
