@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What the live update handler of iommufd needs to know about, and to do to,
- * the objects of an iommufd.
+ * the objects of an iommufd, and the ioctls for userspace.
  *
- * These are accessors: which HWPT can be preserved, and what it is refused for,
- * is decided in drivers/iommu/liveupdate/iommufd.rs.
+ * Which HWPT can be preserved, and what it is refused for, is decided in
+ * drivers/iommu/liveupdate/iommufd.rs.
+ *
+ * There are two kinds of HWPTs to preserve: those of an IOAS that userspace has
+ * marked, and restored ones, which the previous kernel preserved. The latter
+ * have no IOAS, and their page tables cannot change; only their attachments are
+ * to be frozen.
  *
  * Preserving goes: iommufd_liveupdate_begin() fixes the set of marked HWPTs,
  * iommufd_liveupdate_freeze_hwpt() fixes the mappings and the attachments of
@@ -21,44 +26,76 @@
 #include <linux/memfd.h>
 #include <linux/pagemap.h>
 #include <linux/pci.h>
+#include <linux/sched/signal.h>
 
 #include "../liveupdate/hooks.h"
 #include "io_pagetable.h"
 #include "iommufd_private.h"
 
-static int iommufd_liveupdate_set_mark(struct iommufd_ctx *ictx,
-				       struct iommufd_hwpt_paging *hwpt,
-				       u64 token)
+/* The HWPT if the object is one that can have a token, or else NULL. */
+static struct iommufd_hw_pagetable *
+iommufd_liveupdate_to_hwpt(struct iommufd_object *obj)
+{
+	switch (obj->type) {
+	case IOMMUFD_OBJ_HWPT_PAGING:
+	case IOMMUFD_OBJ_HWPT_RESTORED:
+		return container_of(obj, struct iommufd_hw_pagetable, obj);
+	default:
+		return NULL;
+	}
+}
+
+/**
+ * iommufd_liveupdate_find_token() - Find the HWPT that has a token
+ * @ictx: iommufd context
+ * @token: Token to look for
+ * @type: Set to the type of the HWPT
+ *
+ * Return: Its object ID, which another thread may be destroying, or 0.
+ */
+static u32 iommufd_liveupdate_find_token(struct iommufd_ctx *ictx, u64 token,
+					 enum iommufd_object_type *type)
 {
 	struct iommufd_object *obj;
 	unsigned long index;
-	int rc = 0;
+	u32 id = 0;
+
+	lockdep_assert_held(&ictx->liveupdate_lock);
 
 	xa_lock(&ictx->objects);
-	if (ictx->liveupdate_preserved) {
-		rc = -EBUSY;
-		goto out_unlock;
-	}
-
 	xa_for_each(&ictx->objects, index, obj) {
-		struct iommufd_hwpt_paging *other;
+		struct iommufd_hw_pagetable *hwpt =
+			iommufd_liveupdate_to_hwpt(obj);
 
-		if (obj->type != IOMMUFD_OBJ_HWPT_PAGING)
+		if (!hwpt || !hwpt->liveupdate.marked ||
+		    hwpt->liveupdate.token != token)
 			continue;
-		other = container_of(obj, struct iommufd_hwpt_paging,
-				     common.obj);
-		if (other != hwpt && other->liveupdate.marked &&
-		    other->liveupdate.token == token) {
-			rc = -EADDRINUSE;
-			goto out_unlock;
-		}
+		id = obj->id;
+		*type = obj->type;
+		break;
 	}
+	xa_unlock(&ictx->objects);
+	return id;
+}
+
+static int iommufd_liveupdate_set_mark(struct iommufd_ctx *ictx,
+				       struct iommufd_hw_pagetable *hwpt,
+				       u64 token)
+{
+	enum iommufd_object_type type;
+	u32 id;
+
+	guard(mutex)(&ictx->liveupdate_lock);
+	if (ictx->liveupdate_preserved)
+		return -EBUSY;
+
+	id = iommufd_liveupdate_find_token(ictx, token, &type);
+	if (id && id != hwpt->obj.id)
+		return -EADDRINUSE;
 
 	hwpt->liveupdate.token = token;
 	hwpt->liveupdate.marked = true;
-out_unlock:
-	xa_unlock(&ictx->objects);
-	return rc;
+	return 0;
 }
 
 int iommufd_hwpt_liveupdate_mark_preserve(struct iommufd_ucmd *ucmd)
@@ -76,7 +113,7 @@ int iommufd_hwpt_liveupdate_mark_preserve(struct iommufd_ucmd *ucmd)
 	else if (hwpt->nest_parent || hwpt->common.fault)
 		rc = -EOPNOTSUPP;
 	else
-		rc = iommufd_liveupdate_set_mark(ucmd->ictx, hwpt,
+		rc = iommufd_liveupdate_set_mark(ucmd->ictx, &hwpt->common,
 						 cmd->hwpt_token);
 
 	iommufd_put_object(ucmd->ictx, &hwpt->common.obj);
@@ -84,24 +121,186 @@ int iommufd_hwpt_liveupdate_mark_preserve(struct iommufd_ucmd *ucmd)
 }
 
 /**
+ * iommufd_hwpt_liveupdate_restore() - Make an object for preserved page tables
+ * @ucmd: With &struct iommu_hwpt_liveupdate_restore
+ *
+ * The lock is held until the object can be found, so that a token leads to one
+ * object only. It does not wait for an object that is being destroyed: that one
+ * can no longer be found, but keeps its page tables until its destruction is
+ * complete.
+ *
+ * Return: 0 or a negative errno, see &struct iommu_hwpt_liveupdate_restore.
+ */
+int iommufd_hwpt_liveupdate_restore(struct iommufd_ucmd *ucmd)
+{
+	struct iommu_hwpt_liveupdate_restore *cmd = ucmd->cmd;
+	struct iommu_liveupdate_hwpt tables = {};
+	struct iommufd_ctx *ictx = ucmd->ictx;
+	struct iommufd_hwpt_restored *hwpt;
+	enum iommufd_object_type type;
+	int rc;
+
+	if (cmd->flags || cmd->__reserved)
+		return -EOPNOTSUPP;
+
+	guard(mutex)(&ictx->liveupdate_lock);
+
+	cmd->out_hwpt_id =
+		iommufd_liveupdate_find_token(ictx, cmd->hwpt_token, &type);
+	if (cmd->out_hwpt_id) {
+		if (type != IOMMUFD_OBJ_HWPT_RESTORED)
+			return -EADDRINUSE;
+		return iommufd_ucmd_respond(ucmd, sizeof(*cmd));
+	}
+	if (ictx->liveupdate_preserved)
+		return -EBUSY;
+
+	hwpt = __iommufd_object_alloc(ictx, hwpt, IOMMUFD_OBJ_HWPT_RESTORED,
+				      common.obj);
+	if (IS_ERR(hwpt))
+		return PTR_ERR(hwpt);
+
+	/* After the restoration nothing may fail, undoing it frees the tables */
+	cmd->out_hwpt_id = hwpt->common.obj.id;
+	rc = iommufd_ucmd_respond(ucmd, sizeof(*cmd));
+	if (rc)
+		goto out_abort;
+
+	rc = iommu_liveupdate_restore_hwpt(ictx, cmd->hwpt_token, &tables);
+	if (rc) {
+		/* Another thread is destroying its object */
+		if (rc == -EEXIST)
+			rc = -EBUSY;
+		goto out_abort;
+	}
+
+	hwpt->handle = tables.handle;
+	hwpt->common.domain = tables.domain;
+	hwpt->common.liveupdate.token = cmd->hwpt_token;
+	hwpt->common.liveupdate.marked = true;
+	iommufd_object_finalize(ictx, &hwpt->common.obj);
+	return 0;
+
+out_abort:
+	iommufd_object_abort(ictx, &hwpt->common.obj);
+	return rc;
+}
+
+void iommufd_hwpt_restored_destroy(struct iommufd_object *obj)
+{
+	struct iommufd_hwpt_restored *hwpt =
+		container_of(obj, struct iommufd_hwpt_restored, common.obj);
+
+	/* Also the end of the domain, unless the IOMMU core still uses it */
+	iommu_liveupdate_release_hwpt(hwpt->handle);
+}
+
+static bool iommufd_liveupdate_maps_dmabuf(struct io_pagetable *iopt)
+{
+	struct iopt_area *area;
+
+	guard(rwsem_read)(&iopt->iova_rwsem);
+	for (area = iopt_area_iter_first(iopt, 0, ULONG_MAX); area;
+	     area = iopt_area_iter_next(area, 0, ULONG_MAX))
+		if (area->pages && iopt_is_dmabuf(area->pages))
+			return true;
+	return false;
+}
+
+/**
+ * iommufd_hwpt_liveupdate_verify() - Compare a restored HWPT with a new one
+ * @ucmd: With &struct iommu_hwpt_liveupdate_verify
+ *
+ * The restored page tables cannot change. Those of the new HWPT are changed,
+ * and freed, with domains_rwsem held: for reading by what maps and unmaps areas,
+ * for writing by what adds and removes domains. Two things go without. Dirty
+ * tracking does not replace any table. The exporter of a DMABUF can revoke it
+ * at any time, which unmaps it under iopt_pages::mutex alone, so there must be
+ * none; a restored HWPT has none either.
+ *
+ * Return: 0 or a negative errno, see &struct iommu_hwpt_liveupdate_verify.
+ */
+int iommufd_hwpt_liveupdate_verify(struct iommufd_ucmd *ucmd)
+{
+	struct iommu_hwpt_liveupdate_verify *cmd = ucmd->cmd;
+	bool allow_extra =
+		cmd->flags & IOMMU_HWPT_LIVEUPDATE_VERIFY_ALLOW_EXTRA;
+	struct iommufd_hw_pagetable *restored;
+	struct iommufd_hwpt_paging *hwpt;
+	struct io_pagetable *iopt;
+	u32 reason = 0;
+	u64 iova = 0;
+	int rc;
+
+	if ((cmd->flags & ~IOMMU_HWPT_LIVEUPDATE_VERIFY_ALLOW_EXTRA) ||
+	    cmd->__reserved)
+		return -EOPNOTSUPP;
+
+	restored = container_of(iommufd_get_object(ucmd->ictx,
+						   cmd->restored_hwpt_id,
+						   IOMMUFD_OBJ_HWPT_RESTORED),
+				struct iommufd_hw_pagetable, obj);
+	if (IS_ERR(restored))
+		return PTR_ERR(restored);
+	hwpt = iommufd_get_hwpt_paging(ucmd, cmd->new_hwpt_id);
+	if (IS_ERR(hwpt)) {
+		rc = PTR_ERR(hwpt);
+		goto out_put_restored;
+	}
+
+	iopt = &hwpt->ioas->iopt;
+	rc = down_write_killable(&iopt->domains_rwsem);
+	if (rc)
+		goto out_put_hwpt;
+	if (iommufd_liveupdate_maps_dmabuf(iopt))
+		rc = -EOPNOTSUPP;
+	else
+		rc = iommu_liveupdate_verify(restored->domain,
+					     hwpt->common.domain, allow_extra,
+					     &iova, &reason);
+	up_write(&iopt->domains_rwsem);
+
+	if (!rc) {
+		cmd->out_iova = iova;
+		cmd->out_reason = reason;
+		rc = iommufd_ucmd_respond(ucmd, sizeof(*cmd));
+	}
+out_put_hwpt:
+	iommufd_put_object(ucmd->ictx, &hwpt->common.obj);
+out_put_restored:
+	iommufd_put_object(ucmd->ictx, &restored->obj);
+	return rc;
+}
+
+/**
+ * iommufd_liveupdate_pause() - Let other tasks run if it is time for that
+ *
+ * Return: 0, or -EINTR if the caller was killed.
+ */
+int iommufd_liveupdate_pause(void)
+{
+	cond_resched();
+	return fatal_signal_pending(current) ? -EINTR : 0;
+}
+
+/**
  * iommufd_liveupdate_begin() - Start to preserve an iommufd
  * @ictx: iommufd context
  *
- * From here on IOMMU_HWPT_LIVEUPDATE_MARK_PRESERVE fails with -EBUSY, hence the
- * set of marked HWPTs and their tokens are fixed.
+ * From here on IOMMU_HWPT_LIVEUPDATE_MARK_PRESERVE fails with -EBUSY, and so
+ * does IOMMU_HWPT_LIVEUPDATE_RESTORE unless the object exists. Hence the set of
+ * marked and restored HWPTs, as far as they are not destroyed, and their tokens
+ * are fixed.
  *
  * Return: 0, or -EBUSY if it is preserved already.
  */
 int iommufd_liveupdate_begin(struct iommufd_ctx *ictx)
 {
-	int rc = 0;
-
-	xa_lock(&ictx->objects);
+	guard(mutex)(&ictx->liveupdate_lock);
 	if (ictx->liveupdate_preserved)
-		rc = -EBUSY;
+		return -EBUSY;
 	ictx->liveupdate_preserved = true;
-	xa_unlock(&ictx->objects);
-	return rc;
+	return 0;
 }
 
 /**
@@ -110,38 +309,34 @@ int iommufd_liveupdate_begin(struct iommufd_ctx *ictx)
  */
 void iommufd_liveupdate_end(struct iommufd_ctx *ictx)
 {
-	xa_lock(&ictx->objects);
+	guard(mutex)(&ictx->liveupdate_lock);
 	ictx->liveupdate_preserved = false;
-	xa_unlock(&ictx->objects);
 }
 
 /**
- * iommufd_liveupdate_next_hwpt() - Find the next marked HWPT
- * @ictx: iommufd context
+ * iommufd_liveupdate_next_hwpt() - Find the next marked or restored HWPT
+ * @ictx: iommufd context, after iommufd_liveupdate_begin()
  * @id: Object ID to start after, 0 for the first. Updated to that of the HWPT.
  * @token: Set to the token of the HWPT
  *
- * The HWPT and its IOAS cannot be destroyed until the caller has released the
- * HWPT with iommufd_liveupdate_put_hwpt().
+ * The HWPT, and its IOAS if it has one, cannot be destroyed until the caller has
+ * released the HWPT with iommufd_liveupdate_put_hwpt().
  *
  * Return: The HWPT, or NULL if there is none left.
  */
-struct iommufd_hwpt_paging *
+struct iommufd_hw_pagetable *
 iommufd_liveupdate_next_hwpt(struct iommufd_ctx *ictx, u32 *id, u64 *token)
 {
-	struct iommufd_hwpt_paging *found = NULL;
+	struct iommufd_hw_pagetable *found = NULL;
 	struct iommufd_object *obj;
 	unsigned long index;
 
 	xa_lock(&ictx->objects);
 	xa_for_each_start(&ictx->objects, index, obj, *id + 1UL) {
-		struct iommufd_hwpt_paging *hwpt;
+		struct iommufd_hw_pagetable *hwpt =
+			iommufd_liveupdate_to_hwpt(obj);
 
-		if (obj->type != IOMMUFD_OBJ_HWPT_PAGING)
-			continue;
-		hwpt = container_of(obj, struct iommufd_hwpt_paging,
-				    common.obj);
-		if (!hwpt->liveupdate.marked ||
+		if (!hwpt || !hwpt->liveupdate.marked ||
 		    !refcount_inc_not_zero(&obj->users))
 			continue;
 		*id = obj->id;
@@ -157,13 +352,24 @@ iommufd_liveupdate_next_hwpt(struct iommufd_ctx *ictx, u32 *id, u64 *token)
  * iommufd_liveupdate_put_hwpt() - Release a HWPT
  * @hwpt: HWPT from iommufd_liveupdate_next_hwpt()
  */
-void iommufd_liveupdate_put_hwpt(struct iommufd_hwpt_paging *hwpt)
+void iommufd_liveupdate_put_hwpt(struct iommufd_hw_pagetable *hwpt)
 {
-	refcount_dec(&hwpt->common.obj.users);
+	refcount_dec(&hwpt->obj.users);
+}
+
+/**
+ * iommufd_liveupdate_hwpt_is_restored() - Check if a HWPT is a restored one
+ * @hwpt: HWPT from iommufd_liveupdate_next_hwpt()
+ *
+ * Return: True if so, false if it is one of an IOAS.
+ */
+bool iommufd_liveupdate_hwpt_is_restored(struct iommufd_hw_pagetable *hwpt)
+{
+	return hwpt->obj.type == IOMMUFD_OBJ_HWPT_RESTORED;
 }
 
 static void iommufd_liveupdate_set_preserved(struct iommufd_ctx *ictx,
-					     struct iommufd_hwpt_paging *hwpt,
+					     struct iommufd_hw_pagetable *hwpt,
 					     bool preserved)
 {
 	xa_lock(&ictx->objects);
@@ -179,7 +385,8 @@ static void iommufd_liveupdate_set_preserved(struct iommufd_ctx *ictx,
  * @hwpt: HWPT from iommufd_liveupdate_next_hwpt()
  *
  * Whatever would change the mappings of its IOAS or the attachment of its
- * devices fails with -EBUSY from here on.
+ * devices fails with -EBUSY from here on. A restored HWPT has no mappings that
+ * could change.
  *
  * Mappings: the counter is raised under domains_rwsem and iova_rwsem. Every
  * mutator tests it under iova_rwsem, and what it began earlier either is
@@ -196,14 +403,17 @@ static void iommufd_liveupdate_set_preserved(struct iommufd_ctx *ictx,
  * if an emulated device uses the IOAS.
  */
 int iommufd_liveupdate_freeze_hwpt(struct iommufd_ctx *ictx,
-				   struct iommufd_hwpt_paging *hwpt)
+				   struct iommufd_hw_pagetable *hwpt)
 {
-	struct io_pagetable *iopt = &hwpt->ioas->iopt;
+	struct io_pagetable *iopt;
 	struct iopt_area *area;
 	int rc = 0;
 
 	iommufd_liveupdate_set_preserved(ictx, hwpt, true);
+	if (!hwpt_is_paging(hwpt))
+		return 0;
 
+	iopt = &to_hwpt_paging(hwpt)->ioas->iopt;
 	down_write(&iopt->domains_rwsem);
 	down_write(&iopt->iova_rwsem);
 	for (area = iopt_area_iter_first(iopt, 0, ULONG_MAX); area && !rc;
@@ -228,13 +438,15 @@ int iommufd_liveupdate_freeze_hwpt(struct iommufd_ctx *ictx,
  * @hwpt: HWPT that was frozen
  */
 void iommufd_liveupdate_unfreeze_hwpt(struct iommufd_ctx *ictx,
-				      struct iommufd_hwpt_paging *hwpt)
+				      struct iommufd_hw_pagetable *hwpt)
 {
-	struct io_pagetable *iopt = &hwpt->ioas->iopt;
+	if (hwpt_is_paging(hwpt)) {
+		struct io_pagetable *iopt = &to_hwpt_paging(hwpt)->ioas->iopt;
 
-	down_write(&iopt->iova_rwsem);
-	iopt->liveupdate_frozen--;
-	up_write(&iopt->iova_rwsem);
+		down_write(&iopt->iova_rwsem);
+		iopt->liveupdate_frozen--;
+		up_write(&iopt->iova_rwsem);
+	}
 
 	iommufd_liveupdate_set_preserved(ictx, hwpt, false);
 }
@@ -247,7 +459,7 @@ void iommufd_liveupdate_unfreeze_hwpt(struct iommufd_ctx *ictx,
  *
  * Return: True if so.
  */
-bool iommufd_liveupdate_hwpt_is_broken(struct iommufd_hwpt_paging *hwpt)
+bool iommufd_liveupdate_hwpt_is_broken(struct iommufd_hw_pagetable *hwpt)
 {
 	return READ_ONCE(hwpt->liveupdate.broken);
 }
@@ -259,9 +471,9 @@ bool iommufd_liveupdate_hwpt_is_broken(struct iommufd_hwpt_paging *hwpt)
  * Return: The domain, valid until the HWPT is released.
  */
 struct iommu_domain *
-iommufd_liveupdate_hwpt_domain(struct iommufd_hwpt_paging *hwpt)
+iommufd_liveupdate_hwpt_domain(struct iommufd_hw_pagetable *hwpt)
 {
-	return hwpt->common.domain;
+	return hwpt->domain;
 }
 
 /**
@@ -270,17 +482,19 @@ iommufd_liveupdate_hwpt_domain(struct iommufd_hwpt_paging *hwpt)
  * @iova: IOVA to start at
  * @out: Set to the mapping
  *
- * Return: True if there is a mapping at or above @iova.
+ * Return: True if there is a mapping at or above @iova. Nothing is known of the
+ * mappings of a restored HWPT.
  */
-bool iommufd_liveupdate_next_area(struct iommufd_hwpt_paging *hwpt, u64 iova,
+bool iommufd_liveupdate_next_area(struct iommufd_hw_pagetable *hwpt, u64 iova,
 				  struct iommufd_liveupdate_area *out)
 {
-	struct io_pagetable *iopt = &hwpt->ioas->iopt;
+	struct io_pagetable *iopt;
 	struct iopt_area *area;
 
-	if (iova > ULONG_MAX)
+	if (!hwpt_is_paging(hwpt) || iova > ULONG_MAX)
 		return false;
 
+	iopt = &to_hwpt_paging(hwpt)->ioas->iopt;
 	guard(rwsem_read)(&iopt->iova_rwsem);
 	area = iopt_area_iter_first(iopt, iova, ULONG_MAX);
 	if (!area)
@@ -312,18 +526,21 @@ bool iommufd_liveupdate_next_area(struct iommufd_hwpt_paging *hwpt, u64 iova,
  *
  * Return: 0, or -ESTALE.
  */
-int iommufd_liveupdate_check_area(struct iommufd_hwpt_paging *hwpt, u64 iova,
+int iommufd_liveupdate_check_area(struct iommufd_hw_pagetable *hwpt, u64 iova,
 				  u64 *stale_iova)
 {
-	struct iommu_domain *domain = hwpt->common.domain;
-	struct io_pagetable *iopt = &hwpt->ioas->iopt;
+	struct iommu_domain *domain = hwpt->domain;
+	struct io_pagetable *iopt;
 	struct folio *folio = NULL;
 	struct iopt_area *area;
 	pgoff_t index, last;
 	int rc = -ESTALE;
 
 	*stale_iova = iova;
+	if (!hwpt_is_paging(hwpt))
+		return -ESTALE;
 
+	iopt = &to_hwpt_paging(hwpt)->ioas->iopt;
 	guard(rwsem_read)(&iopt->iova_rwsem);
 	area = iopt_area_iter_first(iopt, iova, iova);
 	if (!area || area->pages->type != IOPT_ADDRESS_FILE)
@@ -368,7 +585,7 @@ static int iommufd_liveupdate_count_device(struct device *dev, void *data)
 }
 
 static bool iommufd_liveupdate_read_device(struct iommufd_device *idev,
-					   struct iommufd_hwpt_paging *hwpt,
+					   struct iommufd_hw_pagetable *hwpt,
 					   struct iommufd_liveupdate_device *out)
 {
 	struct iommufd_group *igroup = idev->igroup;
@@ -382,7 +599,7 @@ static bool iommufd_liveupdate_read_device(struct iommufd_device *idev,
 	xa_for_each(&igroup->pasid_attach, pasid, attach) {
 		if (!xa_load(&attach->device_array, idev->obj.id))
 			continue;
-		if (attach->hwpt == &hwpt->common)
+		if (attach->hwpt == hwpt)
 			attached = true;
 		if (pasid != IOMMU_NO_PASID)
 			out->has_pasids = true;
@@ -418,7 +635,7 @@ static bool iommufd_liveupdate_read_device(struct iommufd_device *idev,
  * Return: True if there is another device attached to @hwpt.
  */
 bool iommufd_liveupdate_next_device(struct iommufd_ctx *ictx,
-				    struct iommufd_hwpt_paging *hwpt, u32 *id,
+				    struct iommufd_hw_pagetable *hwpt, u32 *id,
 				    struct iommufd_liveupdate_device *out)
 {
 	struct iommufd_device *idev;

@@ -109,7 +109,7 @@ void intel_iommu_liveupdate_show_units(struct seq_file *m);
 /* iommufd */
 struct file;
 struct iommufd_ctx;
-struct iommufd_hwpt_paging;
+struct iommufd_hw_pagetable;
 
 /**
  * struct iommufd_liveupdate_area - A mapping of a frozen IOAS.
@@ -152,25 +152,35 @@ struct iommufd_liveupdate_device {
 	bool has_vdevice;
 };
 
+/* Implemented in drivers/iommu/liveupdate/iommufd_hooks.rs */
+int iommu_liveupdate_verify(struct iommu_domain *restored,
+			    struct iommu_domain *new, bool allow_extra,
+			    u64 *iova, u32 *reason);
+
+/* Implemented in drivers/iommu/iommufd/main.c */
+struct file *iommufd_create_file(void);
+
 /* Implemented in drivers/iommu/iommufd/liveupdate.c */
+int iommufd_liveupdate_pause(void);
 int iommufd_liveupdate_begin(struct iommufd_ctx *ictx);
 void iommufd_liveupdate_end(struct iommufd_ctx *ictx);
-struct iommufd_hwpt_paging *
+struct iommufd_hw_pagetable *
 iommufd_liveupdate_next_hwpt(struct iommufd_ctx *ictx, u32 *id, u64 *token);
-void iommufd_liveupdate_put_hwpt(struct iommufd_hwpt_paging *hwpt);
+void iommufd_liveupdate_put_hwpt(struct iommufd_hw_pagetable *hwpt);
+bool iommufd_liveupdate_hwpt_is_restored(struct iommufd_hw_pagetable *hwpt);
 int iommufd_liveupdate_freeze_hwpt(struct iommufd_ctx *ictx,
-				   struct iommufd_hwpt_paging *hwpt);
+				   struct iommufd_hw_pagetable *hwpt);
 void iommufd_liveupdate_unfreeze_hwpt(struct iommufd_ctx *ictx,
-				      struct iommufd_hwpt_paging *hwpt);
-bool iommufd_liveupdate_hwpt_is_broken(struct iommufd_hwpt_paging *hwpt);
+				      struct iommufd_hw_pagetable *hwpt);
+bool iommufd_liveupdate_hwpt_is_broken(struct iommufd_hw_pagetable *hwpt);
 struct iommu_domain *
-iommufd_liveupdate_hwpt_domain(struct iommufd_hwpt_paging *hwpt);
-bool iommufd_liveupdate_next_area(struct iommufd_hwpt_paging *hwpt, u64 iova,
+iommufd_liveupdate_hwpt_domain(struct iommufd_hw_pagetable *hwpt);
+bool iommufd_liveupdate_next_area(struct iommufd_hw_pagetable *hwpt, u64 iova,
 				  struct iommufd_liveupdate_area *out);
-int iommufd_liveupdate_check_area(struct iommufd_hwpt_paging *hwpt, u64 iova,
+int iommufd_liveupdate_check_area(struct iommufd_hw_pagetable *hwpt, u64 iova,
 				  u64 *stale_iova);
 bool iommufd_liveupdate_next_device(struct iommufd_ctx *ictx,
-				    struct iommufd_hwpt_paging *hwpt, u32 *id,
+				    struct iommufd_hw_pagetable *hwpt, u32 *id,
 				    struct iommufd_liveupdate_device *out);
 /* end iommufd */
 

@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Preserving an iommufd.
+//! Preserving an iommufd, and getting it back.
 //!
 //! What is preserved are the HWPTs that userspace marked, as page tables, and which devices are
 //! attached to them. IOASes, mappings and everything else in an iommufd are not: userspace makes
-//! them anew.
+//! them anew. The iommufd that comes back is empty, but it can restore the HWPTs.
+//!
+//! If a HWPT was restored and a device still uses it, it is preserved once more.
 
 pub(crate) mod policy;
 
 use crate::{
     flb::FLB,
+    hooks::DirectMap,
+    incoming::Incoming,
     iommufd_hooks::{
         self,
         Area,
@@ -37,15 +41,20 @@ use kernel::{
     sync::aref::ARef, //
 };
 use liveupdate_state::{
+    extents::Extents,
     iommufd::{
         self as state,
         Hwpt as HwptRecord, //
     },
+    second_stage,
     Key, //
 };
 use policy::{
     check_device,
     check_mapping,
+    check_memory,
+    is_consistent,
+    rejection_errno,
     MappedFile,
     Refusal, //
 };
@@ -104,10 +113,13 @@ impl FileHandler for Iommufd {
 
     fn preserve(file: &File, session: Session<'_>) -> Result<PreservedState<Self::Preserved>> {
         let marks = FixedMarks::new(file)?;
-        let hwpts = freeze_marked(&marks)?;
+        let hwpts = freeze_all(&marks)?;
         let mut requests = KVec::new();
 
         for hwpt in &hwpts {
+            if hwpt.is_restored() {
+                check_tables(hwpt, session)?;
+            }
             for area in hwpt.areas() {
                 check_area(hwpt, &area, session)?;
             }
@@ -153,9 +165,19 @@ impl FileHandler for Iommufd {
         outgoing::unseal();
     }
 
-    fn retrieve(_data: u64) -> Result<ARef<File>> {
-        pr_warn!("iommufd: retrieving one is not supported\n");
-        Err(EOPNOTSUPP)
+    fn retrieve(data: u64) -> Result<ARef<File>> {
+        let guard = FLB.incoming().map_err(|e| {
+            pr_warn!("iommufd: there is no state of the IOMMUs ({:?})\n", e);
+            if e == ENOMEM {
+                ENOMEM
+            } else {
+                EBADMSG
+            }
+        })?;
+        let state = IommufdState::read(data, &guard.get())?;
+        let (file, context) = iommufd_hooks::create()?;
+        retrieved::register(state.owner, state.hwpts, context)?;
+        Ok(file)
     }
 
     fn can_finish(_retrieved: Retrieved<'_>, data: u64, _session: Session<'_>) -> bool {
@@ -165,8 +187,8 @@ impl FileHandler for Iommufd {
         };
         let incoming = incoming.get();
 
-        match owner(data) {
-            Ok(owner) => !retrieved::is_attached(&incoming, owner),
+        match IommufdState::read(data, &incoming) {
+            Ok(state) => !retrieved::is_attached(&incoming, state.owner),
             // Which domains belong to it is not known.
             Err(_) => incoming
                 .progress
@@ -178,20 +200,32 @@ impl FileHandler for Iommufd {
     }
 
     fn finish(_retrieved: Retrieved<'_>, data: u64) {
+        // If the state is damaged, what it stood for stays reserved.
+        if let Ok(guard) = FLB.incoming() {
+            let incoming = guard.get();
+
+            if let Ok(state) = IommufdState::read(data, &incoming) {
+                retrieved::finish(&incoming, state.owner, state.hwpts.into_iter());
+            }
+        }
         if let Err(e) = iommufd_hooks::free_state(data) {
             pr_warn!("iommufd: no state to free at {:#x} ({:?})\n", data, e);
         }
     }
 }
 
-/// Freezes all marked HWPTs.
-fn freeze_marked(marks: &FixedMarks) -> Result<KVec<FrozenHwpt>> {
+/// Freezes all marked HWPTs, and the restored ones that a device is attached to.
+fn freeze_all(marks: &FixedMarks) -> Result<KVec<FrozenHwpt>> {
     let mut hwpts = KVec::new();
 
     for hwpt in marks.hwpts() {
         let id = hwpt.id();
         let hwpt = hwpt.freeze().map_err(|refusal| refuse_hwpt(id, refusal))?;
 
+        // Attaching to it fails as long as it is frozen, so this is not known earlier.
+        if hwpt.is_restored() && hwpt.devices().next().is_none() {
+            continue;
+        }
         hwpts.push(hwpt, GFP_KERNEL)?;
     }
     if hwpts.is_empty() {
@@ -227,23 +261,53 @@ fn request(hwpt: &FrozenHwpt) -> Result<HwptRequest> {
 
 /// Checks one mapping.
 fn check_area(hwpt: &FrozenHwpt, area: &Area<'_>, session: Session<'_>) -> Result {
-    let refuse = |iova: u64, refusal: Refusal| {
-        pr_warn!(
-            "iommufd: HWPT {} cannot be preserved: mapping at IOVA {:#x}: {}\n",
-            hwpt.id(),
-            iova,
-            refusal
-        );
-        refusal.errno()
-    };
     let file = area.file.map(|file| MappedFile {
         is_preserved: session.preserves(file),
         is_sealed: area.is_sealed(),
     });
 
-    check_mapping(file).map_err(|refusal| refuse(area.iova, refusal))?;
+    check_mapping(file).map_err(|refusal| refuse_mapping(hwpt, area.iova, refusal))?;
     hwpt.check_area(area)
-        .map_err(|iova| refuse(iova, Refusal::PageNotInFile))
+        .map_err(|iova| refuse_mapping(hwpt, iova, Refusal::PageNotInFile))
+}
+
+/// Checks everything that a restored HWPT maps.
+///
+/// It has no mappings that would tell, only its page tables.
+fn check_tables(hwpt: &FrozenHwpt, session: Session<'_>) -> Result {
+    let record = hwpt.domain().describe()?;
+    let damaged = || refuse_hwpt(hwpt.id(), Refusal::DamagedTables);
+    let table = second_stage::page_table(&record).ok_or_else(damaged)?;
+
+    for extent in Extents::new(&DirectMap, table) {
+        iommufd_hooks::pause()?;
+
+        let extent = extent.map_err(|_| damaged())?;
+        let Some(mapping) = extent.mapping else {
+            continue;
+        };
+        let size = extent.end.saturating_sub(extent.iova);
+
+        check_memory(mapping.address, size, |phys| {
+            iommufd_hooks::pause()?;
+            // Nobody can tell yet to which file a page belongs.
+            let _ = (session, phys);
+            Ok(None)
+        })?
+        .map_err(|refusal| refuse_mapping(hwpt, extent.iova, refusal))?;
+    }
+    Ok(())
+}
+
+/// Says why a mapping is refused, and returns the error for userspace.
+fn refuse_mapping(hwpt: &FrozenHwpt, iova: u64, refusal: Refusal) -> Error {
+    pr_warn!(
+        "iommufd: HWPT {} cannot be preserved: mapping at IOVA {:#x}: {}\n",
+        hwpt.id(),
+        iova,
+        refusal
+    );
+    refusal.errno()
 }
 
 /// Says why a HWPT is refused, and returns the error for userspace.
@@ -273,21 +337,65 @@ fn write_state(record: &outgoing::PreservedIommufd, count: usize) -> Result<Pres
     Ok(bytes)
 }
 
-/// Reads the owner from the state of an iommufd of the previous kernel.
-fn owner(data: u64) -> Result<u64> {
-    let bytes = iommufd_hooks::state(data)?;
+/// The state of an iommufd of the previous kernel.
+struct IommufdState {
+    /// The number that the devices have that belonged to it.
+    owner: u64,
+    hwpts: KVec<HwptRecord>,
+}
 
-    let damaged = |e| {
-        pr_warn!(
-            "iommufd: the state at {:#x} is damaged: {}\n",
-            data,
-            format_args!("{e}")
-        );
-        EBADMSG
-    };
-    let state = state::IommufdState::parse(&bytes).map_err(damaged)?;
-    let mut keys = KVVec::from_elem(Key::default(), state.key_count(), GFP_KERNEL)?;
+impl IommufdState {
+    /// Reads the state that `data` leads to, and checks it against that of all IOMMUs.
+    ///
+    /// # Errors
+    ///
+    /// `EBADMSG` if it is damaged or missing or contradicts the other, `EPROTONOSUPPORT` if it is
+    /// meant for another kernel; the same if the other was rejected for that; `ENOMEM`.
+    fn read(data: u64, incoming: &Incoming) -> Result<Self> {
+        let reject = |e| {
+            pr_warn!(
+                "iommufd: the state at {:#x} is rejected: {}\n",
+                data,
+                format_args!("{e}")
+            );
+            rejection_errno(e)
+        };
+        let bytes = iommufd_hooks::state(data).map_err(|e| {
+            pr_warn!("iommufd: no state is at {:#x} ({:?})\n", data, e);
+            EBADMSG
+        })?;
+        let state = state::IommufdState::parse(&bytes).map_err(reject)?;
+        let mut keys = KVVec::from_elem(Key::default(), state.key_count(), GFP_KERNEL)?;
+        let mut hwpts = KVec::new();
 
-    state.check(&mut keys).map_err(damaged)?;
-    Ok(state.owner())
+        state.check(&mut keys).map_err(reject)?;
+        for hwpt in state.hwpts() {
+            hwpts.push(hwpt, GFP_KERNEL)?;
+        }
+        let this = Self {
+            owner: state.owner(),
+            hwpts,
+        };
+        this.check(incoming)?;
+        Ok(this)
+    }
+
+    fn check(&self, incoming: &Incoming) -> Result {
+        let owner_of = |domain| {
+            incoming
+                .devices()
+                .find(|d| d.domain == domain)
+                .map(|d| d.owner)
+        };
+
+        if let Some(e) = incoming.error() {
+            pr_warn!("iommufd: the state of the IOMMUs was rejected\n");
+            return Err(rejection_errno(e));
+        }
+        if !is_consistent(self.owner, &self.hwpts, owner_of) {
+            pr_warn!("iommufd: its HWPTs contradict the state of the IOMMUs\n");
+            return Err(EBADMSG);
+        }
+        Ok(())
+    }
 }

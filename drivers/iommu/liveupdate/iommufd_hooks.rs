@@ -3,8 +3,8 @@
 //! The objects of an iommufd as a live update sees them.
 //!
 //! The types follow the steps of preserving one: an [`Iommufd`] is asked to fix its marks, a marked
-//! [`Hwpt`] is frozen, and only a [`FrozenHwpt`] tells what is mapped and which devices use it.
-//! Dropping a value undoes its step.
+//! or restored [`Hwpt`] is frozen, and only a [`FrozenHwpt`] tells what is mapped and which devices
+//! use it. Dropping a value undoes its step.
 //!
 //! Everything here runs in process context and may sleep.
 //!
@@ -18,7 +18,9 @@ use crate::{
     iommufd::policy::{
         DeviceFacts,
         Refusal, //
-    }, //
+    },
+    retrieved::Context,
+    verify, //
 };
 use core::{
     iter,
@@ -29,14 +31,17 @@ use kernel::{
     bindings,
     error::{
         from_err_ptr,
+        from_result,
         to_result, //
     },
+    ffi::c_int,
     fs::File,
     kho,
     page::PAGE_SIZE,
     prelude::*,
     sync::aref::ARef, //
 };
+use liveupdate_state::verify::Reason;
 
 /// A reference to an iommufd.
 ///
@@ -86,6 +91,33 @@ pub(crate) fn is_iommufd(file: &File) -> bool {
     Iommufd::from_file(file).is_ok()
 }
 
+/// Creates an iommufd that is not open in any process.
+///
+/// # Errors
+///
+/// `ENOMEM`, or `ENFILE` if there are too many files.
+pub(crate) fn create() -> Result<(ARef<File>, Context)> {
+    // SAFETY: The function has no preconditions.
+    let file = from_err_ptr(unsafe { bindings::iommufd_create_file() })?;
+    let file = NonNull::new(file).ok_or(ENOMEM)?;
+    // SAFETY: The function returned a valid file with a reference, which moves to the `ARef`. The
+    // file is in no table, so that nobody can be using its position.
+    let file: ARef<File> = unsafe { ARef::from_raw(file.cast()) };
+    let context = Context(Iommufd::from_file(&file)?.ctx.addr().get());
+
+    Ok((file, context))
+}
+
+/// Lets other tasks run if it is time for that, in the middle of something that takes long.
+///
+/// # Errors
+///
+/// `EINTR` if the caller was killed.
+pub(crate) fn pause() -> Result {
+    // SAFETY: Everything that takes long is in process context.
+    to_result(unsafe { bindings::iommufd_liveupdate_pause() })
+}
+
 /// An iommufd in which HWPTs can no longer be marked for preservation.
 ///
 /// # Invariants
@@ -114,7 +146,7 @@ impl FixedMarks {
         Ok(Self { iommufd })
     }
 
-    /// Iterates over the marked HWPTs.
+    /// Iterates over the marked and the restored HWPTs.
     pub(crate) fn hwpts(&self) -> impl Iterator<Item = Hwpt> + '_ {
         let mut id = 0;
 
@@ -148,13 +180,13 @@ impl Drop for FixedMarks {
     }
 }
 
-/// A HWPT that is marked for preservation and cannot be destroyed.
+/// A HWPT that is marked for preservation, or was restored, and cannot be destroyed.
 ///
 /// # Invariants
 ///
 /// `ptr` points to a HWPT of `iommufd` to which this value owns a reference.
 pub(crate) struct Hwpt {
-    ptr: NonNull<bindings::iommufd_hwpt_paging>,
+    ptr: NonNull<bindings::iommufd_hw_pagetable>,
     iommufd: Iommufd,
     id: u32,
     token: u64,
@@ -169,9 +201,15 @@ impl Hwpt {
         self.id
     }
 
-    /// Returns the token that it is marked with.
+    /// Returns the token that it is marked with, or was restored from.
     pub(crate) fn token(&self) -> u64 {
         self.token
+    }
+
+    /// Tells whether it was restored. If not, it is one of an IOAS.
+    pub(crate) fn is_restored(&self) -> bool {
+        // SAFETY: The HWPT is valid.
+        unsafe { bindings::iommufd_liveupdate_hwpt_is_restored(self.ptr.as_ptr()) }
     }
 
     /// Freezes its mappings and the attachments of its devices.
@@ -216,9 +254,14 @@ impl FrozenHwpt {
         self.hwpt.id()
     }
 
-    /// Returns the token that it is marked with.
+    /// Returns the token that it is marked with, or was restored from.
     pub(crate) fn token(&self) -> u64 {
         self.hwpt.token()
+    }
+
+    /// Tells whether it was restored. If not, it is one of an IOAS.
+    pub(crate) fn is_restored(&self) -> bool {
+        self.hwpt.is_restored()
     }
 
     /// Returns its domain, which is valid as long as this value.
@@ -237,7 +280,7 @@ impl FrozenHwpt {
         unsafe { bindings::iommufd_liveupdate_hwpt_is_broken(self.hwpt.ptr.as_ptr()) }
     }
 
-    /// Iterates over its mappings in ascending order.
+    /// Iterates over its mappings in ascending order. Those of a restored HWPT are not known.
     pub(crate) fn areas(&self) -> impl Iterator<Item = Area<'_>> {
         let mut next = Some(0);
 
@@ -403,4 +446,56 @@ pub(crate) fn state(data: u64) -> Result<kho::PreservedRef> {
 pub(crate) fn free_state(data: u64) -> Result {
     // SAFETY: As in `state()`, and this is `finish()`.
     unsafe { kho::RestoredFolio::from_phys(data) }.map(drop)
+}
+
+/// The difference in the terms of userspace.
+fn reason_code(reason: Option<Reason>) -> u32 {
+    match reason {
+        None => bindings::iommu_hwpt_liveupdate_verify_reason_IOMMU_HWPT_LIVEUPDATE_EQUAL,
+        Some(Reason::Unmapped) => {
+            bindings::iommu_hwpt_liveupdate_verify_reason_IOMMU_HWPT_LIVEUPDATE_UNMAPPED
+        }
+        Some(Reason::Address) => {
+            bindings::iommu_hwpt_liveupdate_verify_reason_IOMMU_HWPT_LIVEUPDATE_ADDRESS
+        }
+        Some(Reason::Rights) => {
+            bindings::iommu_hwpt_liveupdate_verify_reason_IOMMU_HWPT_LIVEUPDATE_RIGHTS
+        }
+        Some(Reason::Extra) => {
+            bindings::iommu_hwpt_liveupdate_verify_reason_IOMMU_HWPT_LIVEUPDATE_EXTRA
+        }
+    }
+}
+
+/// Compares the page tables of two domains.
+///
+/// Returns 0, with the first difference in `iova` and `reason`, or an error, see
+/// [`verify::compare`].
+///
+/// # Safety
+///
+/// The domains must be valid, and nothing may change their page tables meanwhile, except for bits
+/// that hardware sets. `iova` and `reason` must be valid for writing.
+#[export]
+pub(crate) unsafe extern "C" fn iommu_liveupdate_verify(
+    restored: *mut bindings::iommu_domain,
+    new: *mut bindings::iommu_domain,
+    allow_extra: bool,
+    iova: *mut u64,
+    reason: *mut u32,
+) -> c_int {
+    from_result(|| {
+        let restored = NonNull::new(restored).ok_or(EINVAL)?;
+        let new = NonNull::new(new).ok_or(EINVAL)?;
+        // SAFETY: By the safety requirement.
+        let (restored, new) = unsafe { (Domain::from_raw(restored), Domain::from_raw(new)) };
+        let difference = verify::compare(restored, new, allow_extra)?;
+
+        // SAFETY: By the safety requirement.
+        unsafe {
+            iova.write(difference.map_or(0, |d| d.iova));
+            reason.write(reason_code(difference.map(|d| d.reason)));
+        }
+        Ok(0)
+    })
 }

@@ -33,6 +33,7 @@ mod serde_fdt_kunit;
 #[cfg(CONFIG_IOMMU_LIVEUPDATE_KUNIT_TEST)]
 mod state_kunit;
 mod takeover;
+mod verify;
 
 use kernel::prelude::*;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What cannot be preserved, and the error for it.
+//! What cannot be preserved or retrieved, and the error for it.
 //!
 //! The errors are part of the userspace API, see
 //! `Documentation/userspace-api/iommu-liveupdate.rst`.
@@ -9,11 +9,12 @@ use kernel::{
     fmt,
     prelude::*, //
 };
+use liveupdate_state::iommufd::Hwpt;
 
 /// Why an iommufd cannot be preserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// No HWPT is marked.
+    /// No HWPT is marked, and no device uses a restored one.
     NothingMarked,
     /// A HWPT has no device.
     NoDevice,
@@ -23,12 +24,15 @@ pub(crate) enum Refusal {
     MappingInProgress,
     /// A mapping is memory of a process, or a DMABUF.
     NotAFile,
-    /// A file that is mapped is not in the session.
+    /// A file that is mapped, or the one to which a page that a restored HWPT maps belongs, is not
+    /// in the session.
     FileNotPreserved,
     /// A file that is mapped can change its size.
     FileNotSealed,
     /// A page that is mapped is no longer part of its file.
     PageNotInFile,
+    /// The page tables of a restored HWPT cannot be walked.
+    DamagedTables,
     /// A device is not a PCI device.
     NotPci,
     /// A device is a virtual function.
@@ -59,6 +63,7 @@ impl Refusal {
             Self::FileNotPreserved => EINVAL,
             Self::FileNotSealed => EPERM,
             Self::PageNotInFile => ESTALE,
+            Self::DamagedTables => EBADMSG,
             Self::NotPci | Self::DeviceDetached => ENODEV,
             Self::EmulatedDevice
             | Self::VirtualFunction
@@ -75,7 +80,7 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NothingMarked => "no HWPT is marked for preservation",
+            Self::NothingMarked => "no HWPT is marked for preservation, or restored and in use",
             Self::NoDevice => "no device is attached",
             Self::EmulatedDevice => "an emulated device uses the IOAS",
             Self::MappingInProgress => "the IOAS is being changed",
@@ -83,6 +88,7 @@ impl fmt::Display for Refusal {
             Self::FileNotPreserved => "its file is not preserved in this session",
             Self::FileNotSealed => "its file lacks F_SEAL_SEAL, F_SEAL_GROW or F_SEAL_SHRINK",
             Self::PageNotInFile => "the page is no longer part of its file",
+            Self::DamagedTables => "its page tables are damaged",
             Self::NotPci => "not a PCI device",
             Self::VirtualFunction => "virtual functions are not supported",
             Self::VirtualFunctionsEnabled => "has virtual functions enabled",
@@ -116,6 +122,53 @@ pub(crate) fn check_mapping(file: Option<MappedFile>) -> Result<(), Refusal> {
         return Err(Refusal::FileNotSealed);
     }
     Ok(())
+}
+
+/// Checks that memory that a restored HWPT maps is in files of the session.
+///
+/// It is `size` bytes at the physical address `start`. `folio_end` returns the first address after
+/// the folio that an address is in, if the folio belongs to such a file. An error of it is returned.
+pub(crate) fn check_memory(
+    start: u64,
+    size: u64,
+    mut folio_end: impl FnMut(u64) -> Result<Option<u64>>,
+) -> Result<Result<(), Refusal>> {
+    let mut covered = 0;
+
+    while covered < size {
+        let address = start.saturating_add(covered);
+
+        match folio_end(address)?.and_then(|end| end.checked_sub(address)) {
+            None | Some(0) => return Ok(Err(Refusal::FileNotPreserved)),
+            Some(length) => covered = covered.saturating_add(length),
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// Whether the HWPTs in the state of the iommufd `owner` agree with the state of all IOMMUs.
+///
+/// No two of them share a domain, and the devices of each domain belong to `owner`. `owner_of`
+/// returns to whom they belong, or [`None`] if there are none.
+pub(crate) fn is_consistent(
+    owner: u64,
+    hwpts: &[Hwpt],
+    owner_of: impl Fn(u32) -> Option<u64>,
+) -> bool {
+    hwpts.iter().enumerate().all(|(index, hwpt)| {
+        let earlier = hwpts.get(..index).unwrap_or(&[]);
+
+        owner_of(hwpt.domain) == Some(owner) && !earlier.iter().any(|e| e.domain == hwpt.domain)
+    })
+}
+
+/// The error for userspace if a state is rejected.
+pub(crate) fn rejection_errno(error: liveupdate_state::Error) -> Error {
+    if error.is_version() {
+        EPROTONOSUPPORT
+    } else {
+        EBADMSG
+    }
 }
 
 /// What matters about a device.
@@ -248,5 +301,89 @@ mod tests {
         assert_eq!(errno(check_mapping(file(false, false))), -22);
         // EPERM
         assert_eq!(errno(check_mapping(file(true, false))), -1);
+    }
+
+    /// Folios of the sizes 4 KiB, 8 KiB and 4 KiB from 0x10000 on.
+    fn folio_end(address: u64) -> Result<Option<u64>> {
+        let ends = [0x11000, 0x13000, 0x14000];
+
+        Ok(ends
+            .into_iter()
+            .find(|end| address < *end)
+            .filter(|_| address >= 0x10000))
+    }
+
+    #[test]
+    fn memory_in_folios() -> Result {
+        for (start, size) in [
+            (0x10000, 0x1000),
+            (0x10000, 0x4000),
+            // The middle of a folio, to the middle of another one.
+            (0x12000, 0x1000),
+            (0x10800, 0x2000),
+            (0x9000, 0),
+        ] {
+            assert_eq!(errno(check_memory(start, size, folio_end)?), 0);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn memory_elsewhere() -> Result {
+        for (start, size) in [
+            (0xf000, 0x1000),
+            (0xf000, 0x2000),
+            (0x13000, 0x2000),
+            (0x14000, 0x1000),
+            (0x10000, u64::MAX),
+            (u64::MAX, 2),
+        ] {
+            // EINVAL
+            assert_eq!(errno(check_memory(start, size, folio_end)?), -22);
+        }
+        // A folio that ends before the address.
+        assert_eq!(errno(check_memory(0x2000, 1, |_| Ok(Some(0x1000)))?), -22);
+        assert_eq!(errno(check_memory(0x2000, 1, |_| Ok(Some(0x2000)))?), -22);
+        Ok(())
+    }
+
+    #[test]
+    fn interrupted() {
+        let result = check_memory(0x10000, 0x1000, |_| Err(EINTR));
+
+        assert_eq!(result.err(), Some(EINTR));
+    }
+
+    #[test]
+    fn consistent_hwpts() {
+        let hwpt = |token, domain| Hwpt { token, domain };
+        // The domains 1 and 2 belong to iommufd 7, domain 3 to iommufd 8.
+        let owner_of = |domain| match domain {
+            1 | 2 => Some(7),
+            3 => Some(8),
+            _ => None,
+        };
+        let check = |hwpts: &[Hwpt]| is_consistent(7, hwpts, owner_of);
+
+        assert!(check(&[]));
+        assert!(check(&[hwpt(10, 2), hwpt(11, 1)]));
+        // Of another iommufd, unknown, and shared.
+        assert!(!check(&[hwpt(10, 1), hwpt(11, 3)]));
+        assert!(!check(&[hwpt(10, 4)]));
+        assert!(!check(&[hwpt(10, 1), hwpt(11, 2), hwpt(12, 1)]));
+    }
+
+    #[test]
+    fn rejections() {
+        use liveupdate_state::Error;
+
+        // EPROTONOSUPPORT
+        for error in [Error::Incompatible, Error::UnknownFeature] {
+            assert_eq!(rejection_errno(error).to_errno(), -93);
+        }
+        // EBADMSG
+        for error in [Error::NoSpace, Error::Duplicate("hwpt")] {
+            assert_eq!(rejection_errno(error).to_errno(), -74);
+        }
     }
 }

@@ -149,6 +149,36 @@ static inline int hwpt_mark(int fd, __u32 hwpt, __u64 token)
 	return iommufd_ioctl(fd, IOMMU_HWPT_LIVEUPDATE_MARK_PRESERVE, &arg);
 }
 
+/* Set @hwpt to the HWPT that the previous kernel preserved under @token. */
+static inline int hwpt_restore(int fd, __u64 token, __u32 *hwpt)
+{
+	struct iommu_hwpt_liveupdate_restore arg = {
+		.size = sizeof(arg),
+		.hwpt_token = token,
+	};
+	int ret = iommufd_ioctl(fd, IOMMU_HWPT_LIVEUPDATE_RESTORE, &arg);
+
+	*hwpt = arg.out_hwpt_id;
+	return ret;
+}
+
+/* Compare two HWPTs. @iova and @reason say how they differ if 0 is returned. */
+static inline int hwpt_verify(int fd, __u32 flags, __u32 restored, __u32 new_hwpt,
+			      __u64 *iova, __u32 *reason)
+{
+	struct iommu_hwpt_liveupdate_verify arg = {
+		.size = sizeof(arg),
+		.flags = flags,
+		.restored_hwpt_id = restored,
+		.new_hwpt_id = new_hwpt,
+	};
+	int ret = iommufd_ioctl(fd, IOMMU_HWPT_LIVEUPDATE_VERIFY, &arg);
+
+	*iova = arg.out_iova;
+	*reason = arg.out_reason;
+	return ret;
+}
+
 /* Return NULL, or what keeps HWPTs from being marked for preservation. */
 static inline const char *hwpt_mark_missing(void)
 {
