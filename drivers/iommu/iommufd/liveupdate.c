@@ -662,3 +662,12 @@ bool iommufd_liveupdate_next_device(struct iommufd_ctx *ictx,
 	xa_unlock(&ictx->objects);
 	return found;
 }
+
+/**
+ * iommufd_liveupdate_file() - Return the file of an iommufd
+ * @ictx: The iommufd, whose references are references to the file.
+ */
+struct file *iommufd_liveupdate_file(struct iommufd_ctx *ictx)
+{
+	return ictx->file;
+}

@@ -182,6 +182,17 @@ int iommufd_liveupdate_check_area(struct iommufd_hw_pagetable *hwpt, u64 iova,
 bool iommufd_liveupdate_next_device(struct iommufd_ctx *ictx,
 				    struct iommufd_hw_pagetable *hwpt, u32 *id,
 				    struct iommufd_liveupdate_device *out);
+struct file *iommufd_liveupdate_file(struct iommufd_ctx *ictx);
 /* end iommufd */
+
+/* vfio, implemented in drivers/vfio/liveupdate.c */
+struct device *vfio_liveupdate_bound_device(struct file *file,
+					    struct file **iommufd);
+int vfio_liveupdate_check(struct file *file);
+int vfio_liveupdate_freeze(struct file *file);
+void vfio_liveupdate_unfreeze(struct file *file);
+struct device *vfio_liveupdate_find(u16 segment, u16 requester_id);
+struct file *vfio_liveupdate_retrieve(struct device *dev);
+/* end vfio */
 
 #endif /* _DRIVERS_IOMMU_LIVEUPDATE_HOOKS_H */

@@ -37,7 +37,7 @@ use liveupdate_state::{
 pub(crate) type Device = ARef<device::Device>;
 
 /// Returns the pointer for C.
-fn as_raw(device: &device::Device) -> *mut bindings::device {
+pub(crate) fn as_raw(device: &device::Device) -> *mut bindings::device {
     // CAST: `device::Device` is a transparent wrapper of the C structure.
     ptr::from_ref(device).cast_mut().cast()
 }

@@ -4,7 +4,7 @@
 //!
 //! | step | in | what happens |
 //! |---|---|---|
-//! | preserve | `iommufd.rs`, `outgoing.rs` | page tables and attachments are frozen and recorded |
+//! | preserve | `iommufd.rs`, `vfio.rs`, `outgoing.rs` | page tables and attachments are frozen and recorded |
 //! | freeze | `sealed.rs` | the record becomes what the kernel obeys when it ends |
 //! | shutdown | `scrub.rs` | entries that were not preserved are cleared |
 //! | takeover | `takeover.rs` | the new kernel adopts the tables of a unit, or blocks it |
@@ -34,6 +34,8 @@ mod serde_fdt_kunit;
 mod state_kunit;
 mod takeover;
 mod verify;
+mod vfio;
+mod vfio_hooks;
 
 use kernel::prelude::*;
 
@@ -47,6 +49,7 @@ module! {
 
 struct IommuLiveupdate {
     _iommufd: Option<iommufd::Handler>,
+    _vfio: Option<vfio::Handler>,
 }
 
 impl kernel::Module for IommuLiveupdate {
@@ -57,6 +60,7 @@ impl kernel::Module for IommuLiveupdate {
 
         Ok(Self {
             _iommufd: iommufd::register()?,
+            _vfio: vfio::register()?,
         })
     }
 }
