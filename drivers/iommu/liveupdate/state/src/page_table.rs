@@ -140,8 +140,8 @@ impl<F: Format> PageTable<F> {
     ///
     /// `top_level` is counted from 0 at the leaves, `input_bits` is the width of the input address.
     ///
-    /// Returns [`None`] if no page can be at `top`, if there are more than [`MAX_LEVELS`] levels, or
-    /// if they do not translate `input_bits` bits.
+    /// Returns [`None`] if no page can be at `top`, if there are more than [`MAX_LEVELS`] levels,
+    /// or if they cannot translate `input_bits` bits.
     pub fn new(top: u64, top_level: u32, input_bits: u32, format: F) -> Option<Self> {
         let levels = usize::try_from(top_level).ok()?.checked_add(1)?;
         let aligned = top != 0 && top % TABLE_SIZE == 0;
