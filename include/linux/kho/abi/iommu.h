@@ -9,7 +9,9 @@
  * physical address of a block of %IOMMU_LIVEUPDATE_STATE_SIZE bytes, preserved
  * by KHO as one folio, with a flattened device tree at its start. Each
  * preserved iommufd (%IOMMUFD_LIVEUPDATE_FH_COMPATIBLE) has a device tree of
- * its own, at the start of a folio that is large enough for it.
+ * its own, at the start of a folio that is large enough for it. A preserved
+ * file of vfio-pci (%VFIO_PCI_LIVEUPDATE_FH_COMPATIBLE) is the PCI address of
+ * its function: the segment in bits 31:16, the requester id in bits 15:0.
  *
  * The nodes and properties are described in
  * Documentation/driver-api/iommu-liveupdate-state.rst. They are a contract
@@ -20,6 +22,7 @@
 /* Names in the terms of the Live Update Orchestrator. */
 #define IOMMU_LIVEUPDATE_FLB_COMPATIBLE		"iommu-liveupdate-v1"
 #define IOMMUFD_LIVEUPDATE_FH_COMPATIBLE	"iommufd-v1"
+#define VFIO_PCI_LIVEUPDATE_FH_COMPATIBLE	"vfio-pci-v1"
 
 /* Size of the block with the state of all IOMMUs, in bytes. */
 #define IOMMU_LIVEUPDATE_STATE_SIZE		(128 * 1024)
