@@ -31,6 +31,7 @@ use crate::{
         c_void, //
     },
     fs::File,
+    io::PhysAddr,
     module::this_module,
     prelude::*,
     sync::aref::ARef,
@@ -61,7 +62,12 @@ pub struct PreservedState<P> {
     pub private: P,
 }
 
-/// The session to which a file is being added.
+/// The session of the file that a callback is for.
+///
+/// What can be asked depends on the callback: [`preserves`](Self::preserves) and
+/// [`preserved_folio_end`](Self::preserved_folio_end) are for [`FileHandler::preserve`],
+/// [`all_retrieved`](Self::all_retrieved) is for [`FileHandler::can_finish`]. Elsewhere, the answers
+/// are of no use.
 #[derive(Clone, Copy)]
 pub struct Session<'a> {
     args: &'a bindings::liveupdate_file_op_args,
@@ -73,9 +79,31 @@ impl Session<'_> {
     /// If so, it stays preserved at least as long as the file that is being added. Files are
     /// compared as LUO does: a memfd is the same whichever file it was opened as.
     pub fn preserves(self, file: &File) -> bool {
-        // SAFETY: LUO passed these arguments to `preserve`, which has not returned yet. The file is
-        // valid.
+        // SAFETY: LUO passed these arguments to the callback, which has not returned yet, and holds
+        // the mutex of the session. The file is valid.
         unsafe { bindings::liveupdate_session_preserves_file(self.args, file.as_ptr()) }
+    }
+
+    /// Finds the page at `phys`, which may be any address, among the files that were added to this
+    /// session before.
+    ///
+    /// Returns the physical address of the end of the folio that contains the page: all memory up
+    /// to there belongs to the same file. It stays where it is, and the file stays preserved, at
+    /// least as long as the file that is being added. Returns [`None`] if the page belongs to none
+    /// of the files. Only finds the memory of memfds.
+    pub fn preserved_folio_end(self, phys: PhysAddr) -> Option<PhysAddr> {
+        let mut end = 0;
+
+        // SAFETY: As in `preserves`; `end` is a valid out pointer. The address can be any.
+        unsafe { bindings::liveupdate_session_preserves_page(self.args, phys, &raw mut end) }
+            .then_some(end)
+    }
+
+    /// Tells whether every file of this session was retrieved or can never be, because
+    /// [`FileHandler::retrieve`] failed for good.
+    pub fn all_retrieved(self) -> bool {
+        // SAFETY: As in `preserves`.
+        unsafe { bindings::liveupdate_session_all_retrieved(self.args) }
     }
 }
 
@@ -112,7 +140,9 @@ impl<'a> Retrieved<'a> {
 /// file; then, in the kernel that ends, [`preserve`](Self::preserve), and
 /// [`freeze`](Self::freeze) or [`unpreserve`](Self::unpreserve); in the kernel that starts,
 /// [`retrieve`](Self::retrieve), [`can_finish`](Self::can_finish) and [`finish`](Self::finish). LUO
-/// keeps a reference to the file from `preserve` on and from `retrieve` on.
+/// keeps a reference to the file from `preserve` on and from `retrieve` on. A file that was
+/// retrieved can be preserved again, in another session, before it is finished; it can then be
+/// unpreserved before or after it is finished.
 ///
 /// `data` is the handle that `preserve` returned. In the kernel that starts it comes from the
 /// previous kernel, as does everything that it leads to: an error in it must be reported and must
@@ -169,15 +199,17 @@ pub trait FileHandler: Sized + 'static {
 
     /// Creates the file from the saved state in the new kernel.
     ///
-    /// It has to be a new file that LUO does not know yet. Called at most once for each file,
-    /// whether or not it succeeds. An error is returned to userspace, now and for every later
-    /// attempt.
+    /// It has to be a new file that LUO does not know yet. An error is returned to userspace.
+    ///
+    /// Called again after it has failed with `EAGAIN`, which must leave everything as it was.
+    /// Otherwise called at most once for each file: any other error is also returned for every
+    /// later attempt.
     fn retrieve(data: u64) -> Result<ARef<File>>;
 
     /// Tells whether the session of the file may be finished.
     ///
     /// If not, finishing the session fails with `EBUSY`. Without this callback it may always be
-    /// finished.
+    /// finished. A file that depends on others can ask `session` for them.
     fn can_finish(_retrieved: Retrieved<'_>, _data: u64, _session: Session<'_>) -> bool {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
@@ -297,6 +329,10 @@ const fn compatible<const N: usize>(name: &CStr) -> [c_char; N] {
 ///
 ///     fn retrieve(_data: u64) -> Result<ARef<File>> {
 ///         Err(EBADMSG)
+///     }
+///
+///     fn can_finish(_retrieved: Retrieved<'_>, _data: u64, session: Session<'_>) -> bool {
+///         session.all_retrieved()
 ///     }
 ///
 ///     fn finish(_retrieved: Retrieved<'_>, _data: u64) {}
