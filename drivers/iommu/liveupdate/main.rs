@@ -23,6 +23,8 @@ mod incoming;
 mod iommufd;
 mod iommufd_hooks;
 mod outgoing;
+#[cfg(CONFIG_IOMMU_LIVEUPDATE_KUNIT_TEST)]
+mod page_table_kunit;
 mod reclaim;
 mod restore;
 mod retrieved;

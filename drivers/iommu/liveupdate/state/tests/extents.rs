@@ -90,6 +90,18 @@ fn sizes() {
     );
 }
 
+/// No extent goes beyond the input address, whatever its entry covers.
+#[test]
+fn entries_that_cover_more() {
+    let mut memory = Memory::default();
+    let top = memory.add_top(2, 29);
+    let extent = extent(0, 1 << 29, 5 * GIB_1, READ);
+
+    assert_eq!(extents(&memory, top).len(), 1);
+    memory.map(top, 0, 2, 5 * GIB_1, READ);
+    assert_eq!(extents(&memory, top), [extent]);
+}
+
 /// The whole way has to allow an access, but snooping is up to the last entry.
 #[test]
 fn rights_of_tables() {

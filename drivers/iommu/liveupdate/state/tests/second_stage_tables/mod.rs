@@ -236,6 +236,7 @@ pub fn shape() -> impl Strategy<Value = (u32, u32)> {
         Just((2, 35)),
         Just((3, 42)),
         Just((4, 49)),
+        Just((3, 31)),
     ]
 }
 
