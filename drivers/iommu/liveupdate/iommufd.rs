@@ -180,7 +180,11 @@ impl FileHandler for Iommufd {
         Ok(file)
     }
 
-    fn can_finish(_retrieved: Retrieved<'_>, data: u64, _session: Session<'_>) -> bool {
+    fn can_finish(_retrieved: Retrieved<'_>, data: u64, session: Session<'_>) -> bool {
+        // What nobody has asked for would be gone.
+        if !session.all_retrieved() {
+            return false;
+        }
         // Without the state of the IOMMUs, no domain was restored.
         let Ok(incoming) = FLB.incoming() else {
             return true;
@@ -290,9 +294,7 @@ fn check_tables(hwpt: &FrozenHwpt, session: Session<'_>) -> Result {
 
         check_memory(mapping.address, size, |phys| {
             iommufd_hooks::pause()?;
-            // Nobody can tell yet to which file a page belongs.
-            let _ = (session, phys);
-            Ok(None)
+            Ok(session.preserved_folio_end(phys))
         })?
         .map_err(|refusal| refuse_mapping(hwpt, extent.iova, refusal))?;
     }
