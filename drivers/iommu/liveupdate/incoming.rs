@@ -90,8 +90,10 @@ impl Progress {
 /// The state of the previous kernel.
 #[pin_data]
 pub(crate) struct Incoming {
-    /// The blob, which may be anything at all.
+    /// The block with the blob, which may be anything at all.
     state: RestoredBytes,
+    /// How much of it is the blob, all of it if that is not known.
+    len: usize,
     /// The records in it, or why there are none.
     records: core::result::Result<Records, liveupdate_state::Error>,
     /// What this kernel has made of it.
@@ -132,20 +134,21 @@ impl Incoming {
         let state = unsafe { RestoredBytes::from_phys(phys, STATE_SIZE) }.inspect_err(|e| {
             pr_err!("no state was preserved at {:#x} ({:?})\n", phys, e);
         })?;
-        let records = match check_state(&state)? {
-            Ok(state) => Ok(Records::new(&state)?),
+        let (records, len) = match check_state(&state)? {
+            Ok(state) => (Ok(Records::new(&state)?), state.as_bytes().len()),
             Err(e) => {
                 pr_err!(
                     "the state of the previous kernel is rejected: {}\n",
                     format_args!("{e}")
                 );
-                Err(e)
+                (Err(e), STATE_SIZE)
             }
         };
 
         Arc::pin_init(
             pin_init!(Self {
                 state,
+                len,
                 records,
                 progress <- new_mutex!(Progress::default()),
             }),
@@ -155,7 +158,7 @@ impl Incoming {
 
     /// The blob.
     pub(crate) fn as_bytes(&self) -> &[u8] {
-        &self.state
+        self.state.get(..self.len).unwrap_or(&self.state)
     }
 
     /// Why there are no records, if so.
