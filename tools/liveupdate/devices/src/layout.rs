@@ -4,6 +4,7 @@
 //! The memfd is mapped in one piece at [`IOVA_BASE`], so an offset into it and an IOVA differ by
 //! that constant only.
 
+use crate::nvme::{CQE, SQE};
 use std::ops::Range;
 
 /// Page size.
@@ -22,11 +23,13 @@ pub const ADMIN_CQ: Range<usize> = after(&ADMIN_SQ, PAGE);
 /// NVMe: data of IDENTIFY.
 pub const IDENTIFY: Range<usize> = after(&ADMIN_CQ, PAGE);
 /// NVMe: I/O submission queue.
-pub const IO_SQ: Range<usize> = after(&IDENTIFY, crate::nvme::QUEUE_SIZE * 64);
+pub const IO_SQ: Range<usize> = after(&IDENTIFY, crate::nvme::QUEUE_SIZE as usize * SQE);
 /// NVMe: I/O completion queue.
-pub const IO_CQ: Range<usize> = after(&IO_SQ, crate::nvme::QUEUE_SIZE * 16);
+pub const IO_CQ: Range<usize> = after(&IO_SQ, crate::nvme::QUEUE_SIZE as usize * CQE);
+/// What the VMM knows of the queues.
+pub const STATE: Range<usize> = after(&IO_CQ, PAGE);
 /// NVMe: one page per command.
-pub const DATA: Range<usize> = after(&IO_CQ, crate::nvme::QUEUE_SIZE * PAGE);
+pub const DATA: Range<usize> = after(&STATE, crate::plan::COMMANDS as usize * PAGE);
 /// Size of the memfd.
 pub const SIZE: usize = DATA.end;
 
@@ -57,6 +60,7 @@ mod tests {
             IDENTIFY,
             IO_SQ,
             IO_CQ,
+            STATE,
             DATA,
         ] {
             assert_eq!(range.start % PAGE, 0);

@@ -10,3 +10,4 @@ pub mod layout;
 pub mod memory;
 pub mod nvme;
 pub mod plan;
+pub mod queue_state;

@@ -6,11 +6,10 @@
 
 use crate::memory::DmaMemory;
 
-/// Entries of the I/O queues. One entry stays free, and no queue wraps: completion `n` is always
-/// the `n`th entry of the completion queue.
-pub const QUEUE_SIZE: usize = 1024;
-/// Most commands that can be queued at once.
-pub const MAX_IOS: u16 = 1023;
+/// Entries of the I/O queues.
+pub const QUEUE_SIZE: u16 = 1024;
+/// Most commands that can be queued at once; one entry stays free.
+pub const MAX_OUTSTANDING: u16 = QUEUE_SIZE - 1;
 /// Size of a submission queue entry.
 pub const SQE: usize = 64;
 /// Size of a completion queue entry.
@@ -53,23 +52,25 @@ pub struct Command {
 }
 
 impl Command {
-    /// CREATE I/O COMPLETION QUEUE, without interrupts.
-    pub fn create_cq(queue: u16, entries: usize, iova: u64) -> Self {
+    /// CREATE I/O COMPLETION QUEUE that interrupts by the vector of the same number.
+    pub fn create_cq(queue: u16, entries: u16, iova: u64) -> Self {
+        const CONTIGUOUS: u32 = 1 << 0;
+        const INTERRUPT: u32 = 1 << 1;
         Self {
             opcode: 0x05,
             prp1: iova,
-            cdw10: ((entries as u32 - 1) << 16) | u32::from(queue),
-            cdw11: 1,
+            cdw10: (u32::from(entries - 1) << 16) | u32::from(queue),
+            cdw11: (u32::from(queue) << 16) | INTERRUPT | CONTIGUOUS,
             ..Self::default()
         }
     }
 
     /// CREATE I/O SUBMISSION QUEUE that completes to the queue of the same number.
-    pub fn create_sq(queue: u16, entries: usize, iova: u64) -> Self {
+    pub fn create_sq(queue: u16, entries: u16, iova: u64) -> Self {
         Self {
             opcode: 0x01,
             prp1: iova,
-            cdw10: ((entries as u32 - 1) << 16) | u32::from(queue),
+            cdw10: (u32::from(entries - 1) << 16) | u32::from(queue),
             cdw11: (u32::from(queue) << 16) | 1,
             ..Self::default()
         }
@@ -145,17 +146,21 @@ pub struct Completion {
     pub status: u16,
 }
 
-/// Reads entry `index` of a completion queue on its first turn, `None` when not yet written.
-pub fn completion(queue: &impl DmaMemory, index: usize) -> Option<Completion> {
-    let word = queue.read_u32(index * CQE + 12);
+/// Reads completion `number`, counted from when the queue was created, `None` when it has not been
+/// written yet. The phase bit, which the controller inverts on each turn, tells it from the
+/// completion in the same place one turn before.
+pub fn completion(queue: &impl DmaMemory, number: usize) -> Option<Completion> {
+    let entries = queue.len() / CQE;
+    let word = queue.read_u32(number % entries * CQE + 12);
     let phase = word & (1 << 16) != 0;
-    phase.then_some(Completion {
+    let expected = (number / entries).is_multiple_of(2);
+    (phase == expected).then_some(Completion {
         cid: word as u16,
         status: (word >> 17) as u16,
     })
 }
 
-/// Follows a completion queue that nobody consumes.
+/// Follows a completion queue from outside, without consuming anything.
 #[derive(Debug, Default)]
 pub struct QueueProgress {
     completions: Vec<Completion>,
@@ -167,13 +172,11 @@ impl QueueProgress {
         Self::default()
     }
 
-    /// Looks at the queue; returns all completions so far.
+    /// Looks at the queue; returns all completions so far. Counts right as long as less than a
+    /// whole turn is completed between two calls.
     pub fn observe(&mut self, queue: &impl DmaMemory) -> &[Completion] {
-        while self.completions.len() < queue.len() / CQE {
-            match completion(queue, self.completions.len()) {
-                Some(entry) => self.completions.push(entry),
-                None => break,
-            }
+        while let Some(entry) = completion(queue, self.completions.len()) {
+            self.completions.push(entry);
         }
         &self.completions
     }
@@ -205,7 +208,7 @@ mod tests {
 
     #[test]
     fn completions_are_counted_in_order_and_once() {
-        let queue = PlainMemory::new(QUEUE_SIZE * CQE);
+        let queue = PlainMemory::new(4 * CQE);
         let mut progress = QueueProgress::new();
         assert!(progress.observe(&queue).is_empty());
 
@@ -225,5 +228,19 @@ mod tests {
             ]
         );
         assert_eq!(progress.observe(&queue), seen);
+    }
+
+    #[test]
+    fn a_queue_is_followed_over_many_turns() {
+        let queue = PlainMemory::new(4 * CQE);
+        let mut progress = QueueProgress::new();
+        for number in 0..23u16 {
+            let turn = number / 4;
+            let phase = u32::from(turn.is_multiple_of(2));
+            let at = usize::from(number % 4) * CQE;
+            queue.write_u32(at + 12, (phase << 16) | u32::from(number));
+            assert_eq!(progress.observe(&queue).len(), usize::from(number) + 1);
+        }
+        assert_eq!(progress.observe(&queue)[22].cid, 22);
     }
 }

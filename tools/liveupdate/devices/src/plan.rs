@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Which commands are queued before the kexec, and what the drive must contain afterwards.
+//! Which commands are queued, and what the drive must contain afterwards.
 //!
 //! Command `cid` uses block `cid` and the data page `cid`.
 
@@ -7,6 +7,8 @@ use crate::layout::{data_page, iova};
 use crate::nvme::Command;
 use crate::{block, nvme};
 
+/// Most commands of a plan: each has a page and a block of its own.
+pub const COMMANDS: u16 = 6144;
 /// What a data page holds before a read has filled it.
 pub const UNREAD: u8 = 0xa5;
 

@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
-//! iommufd, the part that a VMM needs: one IOAS with file mappings, HWPTs, MARK_PRESERVE.
+//! iommufd, the part that a VMM needs: IOASes with file mappings, HWPTs, and live update.
 //!
 //! Structures and numbers mirror include/uapi/linux/iommufd.h.
 
 use crate::ioctl;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use std::fs::{File, OpenOptions};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 const TYPE: u8 = b';';
+const DESTROY: u8 = 0x80;
 const IOAS_ALLOC: u8 = 0x81;
 const HWPT_ALLOC: u8 = 0x89;
 const IOAS_MAP_FILE: u8 = 0x8f;
 const HWPT_LIVEUPDATE_MARK_PRESERVE: u8 = 0x96;
+const HWPT_LIVEUPDATE_RESTORE: u8 = 0x97;
+const HWPT_LIVEUPDATE_VERIFY: u8 = 0x98;
 
 const MAP_FIXED_IOVA: u32 = 1 << 0;
 const MAP_WRITEABLE: u32 = 1 << 1;
@@ -62,6 +65,63 @@ struct HwptMarkPreserve {
     hwpt_token: u64,
 }
 
+#[repr(C)]
+#[derive(Default)]
+struct Destroy {
+    size: u32,
+    id: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct HwptRestore {
+    size: u32,
+    flags: u32,
+    hwpt_token: u64,
+    out_hwpt_id: u32,
+    reserved: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct HwptVerify {
+    size: u32,
+    flags: u32,
+    restored_hwpt_id: u32,
+    new_hwpt_id: u32,
+    out_iova: u64,
+    out_reason: u32,
+    reserved: u32,
+}
+
+/// What a comparison of two page tables gave first, `enum iommu_hwpt_liveupdate_verify_reason`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Difference {
+    /// Both translate everything alike.
+    Equal,
+    /// An IOVA is mapped in the restored page table only.
+    Unmapped,
+    /// An IOVA is mapped to another address.
+    Address,
+    /// An IOVA is mapped with other rights.
+    Rights,
+    /// An IOVA is mapped in the new page table only.
+    Extra,
+}
+
+impl Difference {
+    /// Name without the prefix.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Equal => "EQUAL",
+            Self::Unmapped => "UNMAPPED",
+            Self::Address => "ADDRESS",
+            Self::Rights => "RIGHTS",
+            Self::Extra => "EXTRA",
+        }
+    }
+}
+
 const fn size_of_u32<T>() -> u32 {
     size_of::<T>() as u32
 }
@@ -79,6 +139,11 @@ impl Iommufd {
             .open(path)
             .context(path)?;
         Ok(Self(file))
+    }
+
+    /// A context that was retrieved from a session.
+    pub fn from_retrieved(fd: OwnedFd) -> Self {
+        Self(fd.into())
     }
 
     fn call<T>(&self, number: u8, what: &'static str, argument: &mut T) -> Result<()> {
@@ -136,6 +201,58 @@ impl Iommufd {
                 size: size_of_u32::<HwptMarkPreserve>(),
                 hwpt_id: hwpt,
                 hwpt_token: token,
+            },
+        )
+    }
+
+    /// Returns the id of the HWPT that stands for the page table that the previous kernel had
+    /// under `token`.
+    pub fn restore_hwpt(&self, token: u64) -> Result<u32> {
+        let mut restore = HwptRestore {
+            size: size_of_u32::<HwptRestore>(),
+            hwpt_token: token,
+            ..Default::default()
+        };
+        self.call(
+            HWPT_LIVEUPDATE_RESTORE,
+            "IOMMU_HWPT_LIVEUPDATE_RESTORE",
+            &mut restore,
+        )?;
+        Ok(restore.out_hwpt_id)
+    }
+
+    /// Compares a restored HWPT with a new one; returns the first difference and its IOVA.
+    pub fn verify_hwpt(&self, restored: u32, new: u32) -> Result<(Difference, u64)> {
+        let mut verify = HwptVerify {
+            size: size_of_u32::<HwptVerify>(),
+            restored_hwpt_id: restored,
+            new_hwpt_id: new,
+            ..Default::default()
+        };
+        self.call(
+            HWPT_LIVEUPDATE_VERIFY,
+            "IOMMU_HWPT_LIVEUPDATE_VERIFY",
+            &mut verify,
+        )?;
+        let difference = match verify.out_reason {
+            0 => Difference::Equal,
+            1 => Difference::Unmapped,
+            2 => Difference::Address,
+            3 => Difference::Rights,
+            4 => Difference::Extra,
+            other => bail!("IOMMU_HWPT_LIVEUPDATE_VERIFY: reason {other}"),
+        };
+        Ok((difference, verify.out_iova))
+    }
+
+    /// Destroys an object.
+    pub fn destroy(&self, id: u32) -> Result<()> {
+        self.call(
+            DESTROY,
+            "IOMMU_DESTROY",
+            &mut Destroy {
+                size: size_of_u32::<Destroy>(),
+                id,
             },
         )
     }

@@ -13,6 +13,7 @@ const CREATE_SESSION: u8 = 0x00;
 const RETRIEVE_SESSION: u8 = 0x01;
 const SESSION_PRESERVE_FD: u8 = 0x40;
 const SESSION_RETRIEVE_FD: u8 = 0x41;
+const SESSION_FINISH: u8 = 0x42;
 const NAME_LENGTH: usize = 64;
 
 #[repr(C)]
@@ -27,6 +28,12 @@ struct TokenFd {
     size: u32,
     fd: i32,
     token: u64,
+}
+
+#[repr(C)]
+struct Finish {
+    size: u32,
+    reserved: u32,
 }
 
 /// A session; closing it before the kexec gives everything in it back.
@@ -90,5 +97,18 @@ impl Session {
             .context("LIVEUPDATE_SESSION_RETRIEVE_FD")?;
         // SAFETY: the kernel has just installed this fd for us.
         Ok(unsafe { OwnedFd::from_raw_fd(retrieve.fd) })
+    }
+
+    /// Releases what the previous kernel has kept for this session.
+    pub fn finish(&self) -> Result<()> {
+        let mut finish = Finish {
+            size: size_of::<Finish>() as u32,
+            reserved: 0,
+        };
+        let request = ioctl::io(TYPE, SESSION_FINISH);
+        // SAFETY: the request takes this structure, which holds no pointers.
+        unsafe { ioctl::call(self.0.as_fd(), request, &mut finish) }
+            .context("LIVEUPDATE_SESSION_FINISH")?;
+        Ok(())
     }
 }

@@ -4,21 +4,33 @@
 
 mod agent;
 mod checks;
+mod child;
 mod errno;
 mod es1370;
+mod hog;
 mod init;
+mod interrupts;
 mod ioctl;
 mod iommufd;
 mod kexec;
 mod luo;
 mod memory;
 mod nvme;
+mod page_tables;
 mod program;
+mod reaper;
 mod sysfs;
+mod timed;
 mod tree;
 mod vfio;
 mod vmm;
+mod way_back;
 
-fn main() -> ! {
-    init::run()
+use anyhow::Result;
+
+fn main() -> Result<()> {
+    match child::run(std::env::args().skip(1)) {
+        Some(result) => result,
+        None => init::run(),
+    }
 }

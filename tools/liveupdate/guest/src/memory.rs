@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The VMM's memory: a sealed memfd, mapped for as long as the program runs.
+//! The VMM's memory: a sealed memfd.
 
 use anyhow::{Context, Result, ensure};
 use devices::layout::PAGE;
 use devices::memory::DmaMemory;
-use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::mman::{MapFlags, ProtFlags, mmap};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use nix::unistd::ftruncate;
+use protocol::PageRun;
 use std::fs::File;
 use std::num::NonZeroUsize;
 use std::ops::Range;
@@ -19,7 +20,7 @@ use std::ptr::NonNull;
 ///
 /// # Invariants
 ///
-/// `base` points to `len` mapped bytes, which stay mapped for ever.
+/// `base` points to `len` mapped bytes, which stay mapped until the value is dropped.
 pub struct GuestMemory {
     fd: OwnedFd,
     base: NonNull<u8>,
@@ -57,18 +58,29 @@ impl GuestMemory {
         let base = unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, &fd, 0) }
             .context("mmap")?
             .cast();
-        // INVARIANT: just mapped, and nothing unmaps it.
+        // INVARIANT: just mapped, and unmapped in `drop` only.
         Ok(Self { fd, base, len })
     }
 
-    /// Guest-physical address of each page.
-    pub fn physical_pages(&self) -> Result<Vec<u64>> {
+    /// Tries to free the page at `offset`, which is mapped.
+    ///
+    /// # Errors
+    ///
+    /// Carries the errno of fallocate(2).
+    pub fn punch_hole(&self, offset: usize) -> Result<()> {
+        let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        let (offset, length) = (i64::try_from(offset)?, i64::try_from(PAGE)?);
+        fallocate(&self.fd, flags, offset, length).context("fallocate")
+    }
+
+    /// Where in guest-physical memory it is.
+    pub fn physical_pages(&self) -> Result<Vec<PageRun>> {
         const PRESENT: u64 = 1 << 63;
         const PFN: u64 = (1 << 55) - 1;
         let pagemap = File::open("/proc/self/pagemap").context("pagemap")?;
         let first = self.base.addr().get() / PAGE;
         let count = self.len / PAGE;
-        let mut pages = Vec::with_capacity(count);
+        let mut runs: Vec<PageRun> = Vec::new();
         for index in 0..count {
             // The page must be in the page table to be seen in the pagemap.
             self.read_u32(index * PAGE);
@@ -81,9 +93,16 @@ impl GuestMemory {
                 entry & PRESENT != 0 && entry & PFN != 0,
                 "page {index} of the memfd is not in memory (pagemap {entry:#x})"
             );
-            pages.push((entry & PFN) * PAGE as u64);
+            let page = (entry & PFN) * PAGE as u64;
+            match runs.last_mut() {
+                Some(run) if run.first + run.count * PAGE as u64 == page => run.count += 1,
+                _ => runs.push(PageRun {
+                    first: page,
+                    count: 1,
+                }),
+            }
         }
-        Ok(pages)
+        Ok(runs)
     }
 
     /// A part of the memory.
@@ -99,6 +118,15 @@ impl GuestMemory {
         assert!(offset.is_multiple_of(4) && offset < self.len);
         // SAFETY: within the mapping by the check above and the type invariant.
         unsafe { self.base.as_ptr().add(offset) }.cast()
+    }
+}
+
+impl Drop for GuestMemory {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `map` with this length, and nothing uses it after the drop.
+        if let Err(error) = unsafe { munmap(self.base.cast(), self.len) } {
+            eprintln!("liveupdate-guest: munmap: {error}");
+        }
     }
 }
 

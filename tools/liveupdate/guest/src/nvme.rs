@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Userspace driver of an NVMe controller: an admin queue and one pair of I/O queues, polled.
+//! Userspace driver of an NVMe controller: an admin queue and one pair of I/O queues. Completions are
+//! polled; interrupts are counted elsewhere.
 
 use crate::memory::GuestMemory;
 use crate::vfio::{Region, VfioDevice};
@@ -7,10 +8,13 @@ use anyhow::{Context, Result, bail, ensure};
 use devices::layout::{ADMIN_CQ, ADMIN_SQ, IDENTIFY, IO_CQ, IO_SQ, PAGE, data_page, iova};
 use devices::memory::DmaMemory;
 use devices::nvme::{
-    CC_ENABLE, CQE, CSTS_FATAL, CSTS_READY, Command, QUEUE_SIZE, REG_ACQ, REG_AQA, REG_ASQ,
-    REG_CAP, REG_CC, REG_CSTS, SQE, completion, doorbell,
+    CC_ENABLE, CQE, CSTS_FATAL, CSTS_READY, Command, MAX_OUTSTANDING, QUEUE_SIZE, REG_ACQ, REG_AQA,
+    REG_ASQ, REG_CAP, REG_CC, REG_CSTS, SQE, completion, doorbell,
 };
+use devices::plan::{COMMANDS, Operation, operation};
+use devices::queue_state::QueueState;
 use devices::{block, plan};
+use protocol::VerifiedReads;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -26,33 +30,38 @@ pub struct Nvme {
 }
 
 impl Nvme {
-    /// Enables the controller and creates the I/O queues.
-    pub fn start(device: &VfioDevice, memory: &GuestMemory, ios: u16) -> Result<Self> {
-        device.enable_bus_master()?;
+    /// A controller whose queues are up already, of a function that was retrieved.
+    pub fn running(device: &VfioDevice) -> Result<Self> {
         let bar = device.bar0()?;
         let low = device.read_u32(bar, REG_CAP)?;
         let high = device.read_u32(bar, REG_CAP + 4)?;
-        let mut nvme = Self {
+        Ok(Self {
             bar,
             cap: u64::from(high) << 32 | u64::from(low),
             admin_commands: 0,
-        };
-        let most = (nvme.cap & 0xffff) as usize + 1;
+        })
+    }
+
+    /// Enables the controller and creates the I/O queues.
+    pub fn start(device: &VfioDevice, memory: &GuestMemory, ios: u16) -> Result<()> {
+        device.enable_bus_master()?;
+        let mut nvme = Self::running(device)?;
+        let last = nvme.cap as u16;
         ensure!(
-            QUEUE_SIZE <= most,
-            "the controller has at most {most} entries in a queue"
+            QUEUE_SIZE - 1 <= last,
+            "the controller has only {last} entries and one more in a queue"
         );
         nvme.enable(device, memory)?;
 
-        memory.write(IO_CQ.start, &[0; QUEUE_SIZE * CQE]);
+        memory.write(IO_CQ.start, &[0; QUEUE_SIZE as usize * CQE]);
+        QueueState::default().store(memory);
         let cq = Command::create_cq(IO, QUEUE_SIZE, iova(IO_CQ.start));
         let sq = Command::create_sq(IO, QUEUE_SIZE, iova(IO_SQ.start));
         nvme.admin(device, memory, cq).context("creating the CQ")?;
         nvme.admin(device, memory, sq).context("creating the SQ")?;
         let identify = Command::identify_namespace(iova(IDENTIFY.start));
         nvme.admin(device, memory, identify).context("IDENTIFY")?;
-        check_namespace(memory, ios)?;
-        Ok(nvme)
+        check_namespace(memory, ios)
     }
 
     fn enable(&self, device: &VfioDevice, memory: &GuestMemory) -> Result<()> {
@@ -102,14 +111,68 @@ impl Nvme {
         bail!("no completion")
     }
 
-    /// Queues the first `ios` commands of the plan and rings the doorbell once.
-    pub fn queue(&self, device: &VfioDevice, memory: &GuestMemory, ios: u16) -> Result<()> {
-        for cid in 0..ios {
+    /// Takes completions out of the queue, queues commands of the plan until `outstanding` are,
+    /// and rings the doorbells. Returns the number of all commands queued so far.
+    pub fn queue(
+        &self,
+        device: &VfioDevice,
+        memory: &GuestMemory,
+        outstanding: u16,
+    ) -> Result<u16> {
+        ensure!(outstanding <= MAX_OUTSTANDING, "the queue is too small");
+        consume(memory);
+        let mut state = QueueState::load(memory);
+        let head = state.completed % QUEUE_SIZE;
+        device.write_u32(self.bar, doorbell(self.cap, IO, true), head.into())?;
+
+        let end = state.completed.saturating_add(outstanding).min(COMMANDS);
+        for cid in state.queued..end {
             memory.write(data_page(cid), &plan::prepared_page(cid));
-            let at = IO_SQ.start + usize::from(cid) * SQE;
+            let at = IO_SQ.start + usize::from(cid % QUEUE_SIZE) * SQE;
             memory.write(at, &plan::command(cid).encode(cid));
         }
-        device.write_u32(self.bar, doorbell(self.cap, IO, false), ios.into())
+        state.queued = state.queued.max(end);
+        state.store(memory);
+        let tail = state.queued % QUEUE_SIZE;
+        device.write_u32(self.bar, doorbell(self.cap, IO, false), tail.into())?;
+        Ok(state.queued)
+    }
+}
+
+/// Takes all completions out of the queue and compares every block that was read with its known
+/// content. The counts are those since the queue was created.
+pub fn consume(memory: &GuestMemory) -> VerifiedReads {
+    const DETAILS: usize = 5;
+    let mut details = Vec::new();
+    let mut complain = |text: String| {
+        if details.len() < DETAILS {
+            details.push(text);
+        }
+    };
+    let mut state = QueueState::load(memory);
+    while let Some(done) = completion(&memory.part(IO_CQ), state.completed.into()) {
+        state.completed += 1;
+        if done.status != 0 || done.cid >= state.queued {
+            state.failed += 1;
+            complain(format!("command {}: status {:#x}", done.cid, done.status));
+        } else if operation(done.cid) == Operation::Read {
+            let mut page = [0; PAGE];
+            memory.read(data_page(done.cid), &mut page);
+            state.compared += 1;
+            if let Some(text) = block::difference(&page, done.cid.into(), 0) {
+                state.wrong += 1;
+                complain(text);
+            }
+        }
+    }
+    state.store(memory);
+    VerifiedReads {
+        queued: state.queued,
+        completed: state.completed,
+        failed: state.failed,
+        compared: state.compared,
+        wrong: state.wrong,
+        details,
     }
 }
 

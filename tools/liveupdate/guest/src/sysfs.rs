@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! PCI functions in sysfs.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use protocol::Device;
 use std::fs;
 use std::path::PathBuf;
@@ -15,8 +15,13 @@ pub struct Function {
 }
 
 impl Function {
-    /// Finds the function that `device` stands for, by vendor and device id.
+    /// Finds the function that `device` stands for.
     pub fn find(device: Device) -> Result<Self> {
+        Self::lookup(device)?.with_context(|| format!("there is no {}", device.name()))
+    }
+
+    /// Looks for the function by vendor and device id.
+    pub fn lookup(device: Device) -> Result<Option<Self>> {
         let (vendor, id) = device.pci_id();
         for entry in fs::read_dir(DEVICES).context(DEVICES)? {
             let entry = entry?;
@@ -29,12 +34,12 @@ impl Function {
                 )?)
             };
             if read("vendor")? == vendor && read("device")? == id {
-                return Ok(Self {
+                return Ok(Some(Self {
                     address: entry.file_name().to_string_lossy().into_owned(),
-                });
+                }));
             }
         }
-        bail!("no PCI function {vendor:04x}:{id:04x}")
+        Ok(None)
     }
 
     fn path(&self, file: &str) -> PathBuf {

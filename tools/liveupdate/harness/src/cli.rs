@@ -98,11 +98,16 @@ pub struct TestOptions {
     #[arg(long, value_name = "BZIMAGE")]
     unpatched_kernel: Option<PathBuf>,
 
+    /// Patched kernel of another configuration, started by kexec
+    #[arg(long, value_name = "BZIMAGE")]
+    other_kernel: Option<PathBuf>,
+
     /// Folder with the kernel's selftests, one folder per target
     #[arg(long, value_name = "DIR")]
     selftests: Option<PathBuf>,
 
-    /// Run this group only: updates, witness, kunit, selftests, stub-image or tree
+    /// Run this group only: updates, swaps, killed, unplugged, witness, kunit, selftests,
+    /// stub-image or tree
     #[arg(long, value_name = "GROUP")]
     pub only: Vec<String>,
 }
@@ -134,6 +139,15 @@ impl TestOptions {
     /// A machine with the patched kernel in which the project is switched off.
     pub fn on_disabled_kernel(&self) -> Result<Options> {
         self.with_selftests(&self.disabled_kernel, "--disabled-kernel")
+    }
+
+    /// A machine in which the other kernel follows.
+    pub fn to_other_kernel(&self) -> Result<Options> {
+        let other = self.other_kernel.clone();
+        Ok(Options {
+            next_kernel: Some(other.context("--other-kernel is missing")?),
+            ..self.common.clone()
+        })
     }
 
     /// A machine with the unpatched kernel.

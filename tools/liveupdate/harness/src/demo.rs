@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The demonstration: one update with preservation, one without.
+//! The demonstration: updates with preservation, and one without.
 
 use crate::cli::Options;
 use crate::report;
@@ -10,7 +10,7 @@ use anyhow::Result;
 
 /// Runs both and writes the report; returns whether every property holds.
 pub fn run(options: &Options) -> Result<bool> {
-    let preserved = scenario::run(options, &Scenario::PRESERVED)?;
+    let preserved = scenario::run(options, &Scenario::DEMO)?;
     let control = scenario::run(options, &Scenario::CONTROL)?;
     let mut properties = verdict::update(&preserved)?;
     let controls = verdict::update(&control)?.into_iter();

@@ -5,17 +5,27 @@ use crate::clock::Clock;
 use anyhow::{Context, Result};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
 /// A fault, and switching translation on or off.
 pub const EVENTS: [&str; 2] = ["vtd_dmar_fault", "vtd_dmar_enable"];
 
+/// A fault.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Fault {
+    /// When it was, if that can be read.
+    time: Option<Duration>,
+    /// As QEMU describes it.
+    pub text: String,
+}
+
 /// What QEMU saw, up to a moment.
 #[derive(Debug, Default, Eq, PartialEq)]
 pub struct IommuTrace {
-    /// Every fault, as QEMU describes it.
-    pub faults: Vec<String>,
+    /// Every fault.
+    pub faults: Vec<Fault>,
     /// How often translation was switched off.
     pub translation_off: usize,
 }
@@ -27,16 +37,25 @@ impl IommuTrace {
         if path.exists() {
             let what = || path.display().to_string();
             for line in BufReader::new(File::open(path).with_context(what)?).lines() {
-                trace.add(&line.with_context(what)?, |unix| {
-                    clock.since_start(unix) < end
-                });
+                trace.add(
+                    &line.with_context(what)?,
+                    |unix| clock.since_start(unix),
+                    end,
+                );
             }
         }
         Ok(trace)
     }
 
-    /// Adds a line, `1234@1700000000.123456:event details`, if its time counts.
-    fn add(&mut self, line: &str, counts: impl Fn(Duration) -> bool) {
+    /// Faults in `window`. One whose time cannot be read counts: no fault is lost for the form of
+    /// a line.
+    pub fn faults_within(&self, window: &Range<Duration>) -> usize {
+        let inside = |fault: &&Fault| fault.time.is_none_or(|time| window.contains(&time));
+        self.faults.iter().filter(inside).count()
+    }
+
+    /// Adds a line, `1234@1700000000.123456:event details`, unless it is from `end` or later.
+    fn add(&mut self, line: &str, clock: impl Fn(Duration) -> Duration, end: Duration) {
         let Some((time, event)) = line
             .split_once('@')
             .and_then(|(_, rest)| rest.split_once(':'))
@@ -44,14 +63,15 @@ impl IommuTrace {
             return;
         };
         let time = time.parse().ok().map(Duration::try_from_secs_f64);
-        // A time that cannot be read counts: no fault is lost for the form of a line.
-        if let Some(Ok(time)) = time
-            && !counts(time)
-        {
+        let time = time.and_then(Result::ok).map(clock);
+        if time.is_some_and(|time| time >= end) {
             return;
         }
         if let Some(fault) = event.strip_prefix("vtd_dmar_fault ") {
-            self.faults.push(fault.trim().into());
+            self.faults.push(Fault {
+                time,
+                text: fault.trim().into(),
+            });
         } else if let Some(enable) = event.strip_prefix("vtd_dmar_enable ")
             && enable.trim() == "enable 0"
         {
@@ -71,25 +91,39 @@ mod tests {
         "1234@1600000009.000000:vtd_dmar_enable enable 0",
     ];
 
-    fn parse(counts: impl Fn(Duration) -> bool) -> IommuTrace {
+    fn parse(end: u64) -> IommuTrace {
         let mut trace = IommuTrace::default();
         for line in LINES {
-            trace.add(line, &counts);
+            let start = Duration::from_secs(1_600_000_000);
+            trace.add(line, |unix| unix - start, Duration::from_secs(end));
         }
         trace
     }
 
     #[test]
     fn faults_and_switching_off_are_told_apart() {
-        let trace = parse(|_| true);
-        assert_eq!(trace.faults, ["sid 0x38 fault 5 addr 0x40000000 write 1"]);
+        let trace = parse(100);
+        assert_eq!(trace.faults.len(), 1);
+        assert_eq!(
+            trace.faults[0].text,
+            "sid 0x38 fault 5 addr 0x40000000 write 1"
+        );
         assert_eq!(trace.translation_off, 2);
     }
 
     #[test]
     fn what_comes_later_does_not_count() {
-        let trace = parse(|time| time < Duration::from_secs(1_600_000_005));
-        assert_eq!(trace.translation_off, 1);
-        assert_eq!(parse(|_| false), IommuTrace::default());
+        assert_eq!(parse(5).translation_off, 1);
+        assert_eq!(parse(0), IommuTrace::default());
+    }
+
+    #[test]
+    fn faults_are_found_in_their_window() {
+        let ms = Duration::from_millis;
+        let mut trace = parse(100);
+        assert_eq!(trace.faults_within(&(ms(200)..ms(300))), 1);
+        assert_eq!(trace.faults_within(&(ms(300)..ms(400))), 0);
+        trace.faults[0].time = None;
+        assert_eq!(trace.faults_within(&(ms(300)..ms(400))), 1);
     }
 }

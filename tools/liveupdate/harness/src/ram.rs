@@ -8,6 +8,7 @@ use devices::memory::DmaMemory;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use nix::unistd::ftruncate;
+use protocol::PageRun;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -97,18 +98,18 @@ pub struct Pages {
 
 impl Pages {
     /// The pages at these guest-physical addresses, which come from the guest and are checked.
-    pub fn new(ram: Arc<GuestRam>, pages: &[u64]) -> Result<Self> {
-        let pages: Arc<[usize]> = pages
-            .iter()
-            .map(|&page| {
-                let offset = usize::try_from(page)?;
-                ensure!(
-                    offset.is_multiple_of(PAGE) && offset < SIZE,
-                    "{page:#x} is no page of the guest's RAM"
-                );
-                Ok(offset)
-            })
-            .collect::<Result<_>>()?;
+    pub fn new(ram: Arc<GuestRam>, runs: &[PageRun]) -> Result<Self> {
+        let mut pages = Vec::new();
+        for run in runs {
+            let first = usize::try_from(run.first)?;
+            let count = usize::try_from(run.count)?;
+            ensure!(
+                first.is_multiple_of(PAGE) && first < SIZE && count <= (SIZE - first) / PAGE,
+                "{run:#x?} are no pages of the guest's RAM"
+            );
+            pages.extend((0..count).map(|page| first + page * PAGE));
+        }
+        let pages: Arc<[usize]> = pages.into();
         let range = 0..pages.len() * PAGE;
         Ok(Self { ram, pages, range })
     }
@@ -156,23 +157,32 @@ mod tests {
     #[test]
     fn scattered_pages_are_one_piece() {
         let ram = Arc::new(GuestRam::create().unwrap());
-        let pages = Pages::new(ram.clone(), &[0x5000, 0x1000, 0x9000]).unwrap();
+        let run = |first, count| PageRun { first, count };
+        let pages = [run(0x5000, 1), run(0x1000, 2)];
+        let pages = Pages::new(ram.clone(), &pages).unwrap();
         let part = pages.part(PAGE - 4..PAGE + 8).unwrap();
         part.write(0, &[1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0]);
-        let at = |address| Pages::new(ram.clone(), &[address]).unwrap();
+        let at = |address| Pages::new(ram.clone(), &[run(address, 1)]).unwrap();
         assert_eq!(at(0x5000).read_u32(PAGE - 4), 1);
         assert_eq!(at(0x1000).read_u32(0), 2);
         assert_eq!(at(0x1000).read_u32(4), 3);
-        assert_eq!(at(0x9000).read_u32(0), 0);
+        assert_eq!(at(0x2000).read_u32(0), 0);
     }
 
     #[test]
     fn addresses_outside_are_refused() {
         let ram = Arc::new(GuestRam::create().unwrap());
-        for wrong in [1, SIZE as u64, u64::MAX] {
-            assert!(Pages::new(ram.clone(), &[wrong]).is_err());
+        let last = (SIZE - PAGE) as u64;
+        for (first, count) in [
+            (1, 1),
+            (SIZE as u64, 1),
+            (u64::MAX, 1),
+            (last, 2),
+            (0, u64::MAX),
+        ] {
+            assert!(Pages::new(ram.clone(), &[PageRun { first, count }]).is_err());
         }
-        let pages = Pages::new(ram, &[0]).unwrap();
+        let pages = Pages::new(ram, &[PageRun { first: 0, count: 1 }]).unwrap();
         assert!(pages.part(0..PAGE + 4).is_err());
     }
 }

@@ -9,7 +9,7 @@ use devices::es1370::RingProgress;
 use devices::layout::{ES1370_RING, IO_CQ};
 use devices::nvme::QueueProgress;
 use devices::plan;
-use protocol::{Device, VmmConfig, VmmMemory};
+use protocol::{Device, VmmMemory};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -75,13 +75,12 @@ impl Sampler {
     /// Starts looking; the devices must not have started yet.
     pub fn start(
         ram: &Arc<GuestRam>,
-        config: &VmmConfig,
+        devices: &[Device],
         memory: &VmmMemory,
         clock: Clock,
     ) -> Result<Self> {
         let pages = Pages::new(ram.clone(), &memory.pages)?;
-        let mut watches = config
-            .devices
+        let mut watches = devices
             .iter()
             .map(|&device| Ok((Series::new(device), Watch::new(device, &pages)?)))
             .collect::<Result<Vec<_>>>()?;

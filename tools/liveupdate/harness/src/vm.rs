@@ -46,6 +46,8 @@ pub struct Vm {
     pub dir: RunDir,
     timeout: Duration,
     cmdline: String,
+    /// NVMe commands queued so far.
+    queued: u16,
     _files: TempDir,
 }
 
@@ -54,7 +56,7 @@ pub struct Vm {
 pub struct Machine {
     /// Which functions there are.
     pub topology: Topology,
-    /// Size of the NVMe plan.
+    /// Most NVMe commands that are queued.
     pub ios: u16,
     /// Commands that the drive completes in a second.
     pub ios_per_second: u32,
@@ -127,6 +129,7 @@ impl Vm {
             dir: dir.clone(),
             timeout: Duration::from_secs(options.timeout),
             cmdline,
+            queued: 0,
             _files: files,
         };
         let (_, hello) = vm.hello()?;
@@ -145,9 +148,9 @@ impl Vm {
         self.explain(reply, &format!("{request:?}"))
     }
 
-    /// Loads the next kernel with the command line of the first.
-    pub fn load_kernel(&mut self) -> Result<()> {
-        let cmdline = self.cmdline.clone();
+    /// Loads the next kernel with the command line of the first and `extra` words.
+    pub fn load_kernel(&mut self, extra: &str) -> Result<()> {
+        let cmdline = format!("{} {extra}", self.cmdline).trim_end().into();
         match self.request(&Request::LoadKernel { cmdline })? {
             Reply::Loaded(_) => Ok(()),
             reply => bail!("unexpected {reply:?}"),
@@ -160,6 +163,42 @@ impl Vm {
             Reply::Done => Ok(()),
             reply => bail!("unexpected {reply:?}"),
         }
+    }
+
+    /// Queues NVMe commands until `outstanding` are.
+    pub fn queue_ios(&mut self, outstanding: u16) -> Result<()> {
+        match self.request(&Request::QueueIos { outstanding })? {
+            Reply::Queued { total } => self.queued = total,
+            reply => bail!("unexpected {reply:?}"),
+        }
+        Ok(())
+    }
+
+    /// NVMe commands queued so far.
+    pub fn queued(&self) -> u16 {
+        self.queued
+    }
+
+    /// Sends a request that is answered by the name of an errno.
+    pub fn outcome(&mut self, request: &Request) -> Result<String> {
+        match self.request(request)? {
+            Reply::Outcome { errno } => Ok(errno),
+            reply => bail!("unexpected {reply:?}"),
+        }
+    }
+
+    /// Takes a device of QEMU's off its bus, with the consent of the guest.
+    pub fn unplug(&mut self, id: &str) -> Result<()> {
+        let id = id.into();
+        self.monitor
+            .execute(&qmp::device_del { id })
+            .context("QMP device_del")?;
+        Ok(())
+    }
+
+    /// What QEMU saw of its IOMMU so far.
+    pub fn iommu_trace(&self) -> Result<IommuTrace> {
+        IommuTrace::read(&self.dir.file("iommu.trace"), self.clock, self.clock.now())
     }
 
     /// Runs a program and returns its output and its exit status.
@@ -251,7 +290,7 @@ impl Vm {
         }
         Ok(Remains {
             iommu: IommuTrace::read(&self.dir.file("iommu.trace"), self.clock, end)?,
-            drive_errors: self.drive.verify()?,
+            drive_errors: self.drive.verify(self.queued)?,
             console: self.console.lines(),
         })
     }

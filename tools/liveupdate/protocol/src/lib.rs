@@ -10,7 +10,8 @@ mod message;
 
 pub use line::{LineReader, write_line};
 pub use message::{
-    Bound, Device, Event, Failure, FileContent, HWPT_TOKEN_BASE, Hello, Loaded, NEXT_KERNEL,
-    OUTCOME_OK, Preserved, Reply, Request, Retrieved, SESSION_NAME, Step, TOKEN_IOMMUFD,
-    TOKEN_MEMFD, Tree, VerifiedReads, VmmConfig, VmmMemory,
+    Back, Comparison, Device, DeviceOutcome, Event, Failure, FileContent, Hello, Loaded,
+    NEXT_KERNEL, NOT_TRIED, OUTCOME_OK, Opened, PageRun, Preserved, Reply, Request, SESSION_NAME,
+    Signals, Stage, Statistics, Step, Stopped, TOKEN_IOMMUFD, TOKEN_MEMFD, Tree, VerifiedReads,
+    VmmConfig, VmmMemory,
 };

@@ -9,12 +9,12 @@ pub const SESSION_NAME: &str = "vm0";
 pub const TOKEN_MEMFD: u64 = 1;
 /// Token of the iommufd in the session.
 pub const TOKEN_IOMMUFD: u64 = 2;
-/// Token of the first HWPT; device `n` of the VMM has `HWPT_TOKEN_BASE + n`.
-pub const HWPT_TOKEN_BASE: u64 = 0x100;
 /// Where the initramfs holds the kernel that the guest starts by kexec.
 pub const NEXT_KERNEL: &str = "/boot/next-kernel";
 /// What a [`Reply::Outcome`] says when the operation succeeded.
 pub const OUTCOME_OK: &str = "OK";
+/// What stands for an outcome when there was no operation.
+pub const NOT_TRIED: &str = "not tried";
 
 /// The functions that the VMM in the guest can drive.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
@@ -42,6 +42,16 @@ impl Device {
             Self::Nvme => "nvme",
         }
     }
+
+    /// Token of its vfio file in the session.
+    pub const fn cdev_token(self) -> u64 {
+        0x10 + self as u64
+    }
+
+    /// Token of its page table.
+    pub const fn hwpt_token(self) -> u64 {
+        0x100 + self as u64
+    }
 }
 
 /// What the VMM should set up.
@@ -49,10 +59,84 @@ impl Device {
 pub struct VmmConfig {
     /// The functions to pass through, each with a page table (HWPT) of its own.
     pub devices: Vec<Device>,
-    /// How many NVMe commands will be queued.
+    /// How many NVMe commands will be queued at most.
     pub nvme_ios: u16,
     /// Leave the IOAS empty, so that every access of a device is a fault.
     pub unmapped: bool,
+}
+
+/// What a VMM does in the new kernel, in this order.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Retrieve the session.
+    Session,
+    /// Retrieve the memfd and map it.
+    Memory,
+    /// Retrieve the iommufd.
+    Iommufd,
+    /// Retrieve the vfio file of each function.
+    Functions,
+    /// Bind each function to the iommufd.
+    Bind,
+    /// Set the interrupts up again.
+    Interrupts,
+    /// Get a HWPT for each page table of the old kernel.
+    Restore,
+    /// Attach each function to its restored HWPT.
+    Attach,
+    /// Build new page tables from a new IOAS.
+    Rebuild,
+    /// Compare them with the restored ones.
+    Verify,
+    /// Attach the functions to the new ones while they DMA.
+    Swap,
+    /// Destroy the restored HWPTs.
+    Destroy,
+    /// Mark the new HWPTs for the next update.
+    Mark,
+    /// Finish the session.
+    Finish,
+}
+
+impl Stage {
+    /// All of them.
+    pub const ALL: [Self; 14] = [
+        Self::Session,
+        Self::Memory,
+        Self::Iommufd,
+        Self::Functions,
+        Self::Bind,
+        Self::Interrupts,
+        Self::Restore,
+        Self::Attach,
+        Self::Rebuild,
+        Self::Verify,
+        Self::Swap,
+        Self::Destroy,
+        Self::Mark,
+        Self::Finish,
+    ];
+
+    /// Name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Session => "session",
+            Self::Memory => "memory",
+            Self::Iommufd => "iommufd",
+            Self::Functions => "functions",
+            Self::Bind => "bind",
+            Self::Interrupts => "interrupts",
+            Self::Restore => "restore",
+            Self::Attach => "attach",
+            Self::Rebuild => "rebuild",
+            Self::Verify => "verify",
+            Self::Swap => "swap",
+            Self::Destroy => "destroy",
+            Self::Mark => "mark",
+            Self::Finish => "finish",
+        }
+    }
 }
 
 /// From the harness to the agent.
@@ -65,10 +149,10 @@ pub enum Request {
     StartDma,
     /// Load the next kernel with this command line. Answer: `Loaded`.
     LoadKernel { cmdline: String },
-    /// Queue every planned NVMe command and ring the doorbell once. Answer: `Done`.
-    QueueIos,
+    /// Queue NVMe commands until `outstanding` are, and ring the doorbell once. Answer: `Queued`.
+    QueueIos { outstanding: u16 },
     /// Create the session, preserve the memory and, if any device is named, the iommufd with the
-    /// page tables of these devices marked. Answer: `Preserved`.
+    /// page tables of these devices marked, and their vfio files. Answer: `Preserved`.
     Preserve { marked: Vec<Device> },
     /// Close the session, which gives everything in it back. Answer: `Done`.
     Cancel,
@@ -80,13 +164,37 @@ pub enum Request {
     BindDriver { device: Device, driver: String },
     /// Take `device` off its bus. Answer: `Done`.
     Remove { device: Device },
-    /// Bind `device` to vfio-pci and to an iommufd that has nothing to do with the session.
-    /// Answer: `Bound`.
-    ForeignBind { device: Device },
-    /// Retrieve the session, the memfd and the iommufd. Answer: `Retrieved`.
-    Retrieve,
-    /// Compare the blocks that the device read into the retrieved memory. Answer: `Reads`.
-    VerifyReads { ios: u16 },
+    /// Whether `device` is on its bus. Answer: `Present`.
+    IsPresent { device: Device },
+    /// Bind `device` to vfio-pci, open its character device, and bind that to an iommufd that has
+    /// nothing to do with the session. Answer: `Opened`.
+    OpenFunction { device: Device },
+    /// Go the way back, from where it stopped to the end of stage `to`. Answer: `Back`.
+    ComeBack { devices: Vec<Device>, to: Stage },
+    /// Do the same in another process, which is killed there. Answer: `Back`.
+    ComeBackAndDie { devices: Vec<Device>, to: Stage },
+    /// Try to finish the session of the VMM. Answer: `Outcome`.
+    TryFinish,
+    /// Let go of all files of the VMM. Answer: `Done`.
+    CloseVmm,
+    /// Retrieve what a VMM has left behind, and release it. Answer: `Outcome` of the last step,
+    /// `FINISH`.
+    Reap { devices: Vec<Device> },
+    /// Give a function up whose way back has not been completed. Answer: `Done`.
+    GiveUp { device: Device },
+    /// Attach the functions `count` times to another page table of the same memory. Answer: `Done`.
+    Swap { count: u32 },
+    /// Try to free memory that devices use. Answer: `Outcome`.
+    PunchHole,
+    /// Compare the blocks that the device read into the VMM's memory since the last time.
+    /// Answer: `Reads`.
+    VerifyReads,
+    /// Count the memory of page tables. Answer: `Statistics`.
+    ReadStatistics,
+    /// Fill nearly all free memory with a pattern. Answer: `Filled`.
+    FillMemory,
+    /// Compare that memory with the pattern. Answer: `Filled`, with the bytes that are unchanged.
+    CheckMemory,
     /// Run a program, its output as `Event::Output`. Answer: `Exited`.
     Run { argv: Vec<String>, timeout_s: u64 },
     /// Switch the machine off; no answer.
@@ -116,6 +224,10 @@ pub struct Hello {
     pub version: String,
     /// The kernel's command line.
     pub cmdline: String,
+    /// Where the kernel's code begins.
+    pub text: u64,
+    /// Highest number of a processor that the kernel is built for.
+    pub kernel_max: u32,
 }
 
 /// Answers.
@@ -134,23 +246,38 @@ pub enum Reply {
     Tree(Tree),
     /// `OUTCOME_OK` or the name of the errno.
     Outcome { errno: String },
-    /// What the two binds gave.
-    Bound(Bound),
-    /// What could be retrieved.
-    Retrieved(Retrieved),
+    /// Whether the function is there.
+    Present { present: bool },
+    /// What opening and binding gave.
+    Opened(Opened),
+    /// How far the way back went.
+    Back(Back),
+    /// All commands that were queued so far.
+    Queued { total: u16 },
+    /// The counters.
+    Statistics(Statistics),
+    /// Bytes of memory.
+    Filled { bytes: u64 },
     /// Result of the comparison.
     Reads(VerifiedReads),
     /// Exit status, `None` after a timeout or a signal.
     Exited { code: Option<i32> },
 }
 
+/// Pages one after the other.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct PageRun {
+    /// Guest-physical address of the first.
+    pub first: u64,
+    /// Number of pages.
+    pub count: u64,
+}
+
 /// Where the VMM's memory is.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct VmmMemory {
-    /// Guest-physical address of each page of the memfd, in file order.
-    pub pages: Vec<u64>,
-    /// Addresses of the functions, `0000:00:07.0`, in the order of the configuration.
-    pub functions: Vec<String>,
+    /// The pages of the memfd, in file order.
+    pub pages: Vec<PageRun>,
 }
 
 /// How long something took.
@@ -194,32 +321,107 @@ pub struct Tree {
     pub files: Vec<FileContent>,
 }
 
-/// A foreign iommufd's attempt to take a function.
+/// An attempt to take a function.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Bound {
+pub struct Opened {
     /// Binding the function to vfio-pci.
     pub vfio_pci: String,
-    /// `VFIO_DEVICE_BIND_IOMMUFD`.
+    /// Opening its character device.
+    pub open: String,
+    /// `VFIO_DEVICE_BIND_IOMMUFD` with an iommufd of another VMM.
     pub iommufd: String,
 }
 
-/// What came back from a session.
+/// A stage that could not be completed.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Retrieved {
-    /// `LIVEUPDATE_IOCTL_RETRIEVE_SESSION`.
-    pub session: String,
-    /// The memfd.
-    pub memfd: String,
-    /// The iommufd.
-    pub iommufd: String,
-    /// Guest-physical pages of the retrieved memfd.
-    pub pages: Vec<u64>,
+pub struct Stopped {
+    /// The stage.
+    pub stage: Stage,
+    /// Name of the errno.
+    pub errno: String,
+    /// The whole chain of causes.
+    pub message: String,
+}
+
+/// What a comparison of page tables gave.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Comparison {
+    /// Whose page tables.
+    pub device: Device,
+    /// `EQUAL`, or what differs first.
+    pub result: String,
+    /// Where it differs.
+    pub iova: u64,
+}
+
+/// How often each interrupt of a function was signalled when it had been set up.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Signals {
+    /// The function.
+    pub device: Device,
+    /// One count for each vector.
+    pub vectors: Vec<u64>,
+}
+
+/// What a function gave.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct DeviceOutcome {
+    /// The function.
+    pub device: Device,
+    /// `OUTCOME_OK` or the name of the errno.
+    pub errno: String,
+}
+
+/// How far the way back went, and what it gave.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Back {
+    /// The stages that are completed, with their durations.
+    pub done: Vec<Step>,
+    /// Why it did not go on.
+    pub stopped: Option<Stopped>,
+    /// The pages of the retrieved memfd, in file order.
+    pub pages: Vec<PageRun>,
+    /// What retrieving the vfio files gave.
+    pub functions: Vec<DeviceOutcome>,
+    /// What binding them to an iommufd of another VMM gave.
+    pub foreign_bind: Vec<DeviceOutcome>,
+    /// Interrupts that were signalled at once.
+    pub signals: Vec<Signals>,
+    /// Old and new page tables compared.
+    pub comparisons: Vec<Comparison>,
+    /// The same with new ones in which the last page is not mapped.
+    pub incomplete: Vec<Comparison>,
+}
+
+impl Back {
+    /// Adds what came later.
+    pub fn append(&mut self, mut later: Self) {
+        self.done.append(&mut later.done);
+        self.stopped = later.stopped;
+        self.pages.append(&mut later.pages);
+        self.functions.append(&mut later.functions);
+        self.foreign_bind.append(&mut later.foreign_bind);
+        self.signals.append(&mut later.signals);
+        self.comparisons.append(&mut later.comparisons);
+        self.incomplete.append(&mut later.incomplete);
+    }
+}
+
+/// Memory of page tables, in pages.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Statistics {
+    /// `nr_iommu_pages`.
+    pub iommu_pages: i64,
+    /// `nr_sec_page_table_pages`.
+    pub secondary_page_tables: i64,
 }
 
 /// Blocks that the device read, compared with their known content.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct VerifiedReads {
-    /// Commands whose completion is in the queue.
+    /// Commands that were queued.
+    pub queued: u16,
+    /// Commands that are completed.
     pub completed: u16,
     /// Completions with a status other than success.
     pub failed: u16,
@@ -227,7 +429,7 @@ pub struct VerifiedReads {
     pub compared: u16,
     /// Blocks that differ.
     pub wrong: u16,
-    /// The first few differences.
+    /// The first few differences since the last time.
     pub details: Vec<String>,
 }
 

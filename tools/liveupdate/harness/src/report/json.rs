@@ -4,9 +4,11 @@
 use super::{ms, phases};
 use crate::scenario::Record;
 use crate::timeline::Phase;
-use crate::verdict::{Property, data_errors, restored_domains};
+use crate::verdict::{
+    Property, data_errors, faults_during_swaps, iommu_pages_leaked, restored_domains,
+};
 use anyhow::Result;
-use protocol::{Device, Step, Tree};
+use protocol::{Device, NOT_TRIED, OUTCOME_OK, Stage, Step, Tree};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -19,20 +21,35 @@ struct Demo<'a> {
     passed: bool,
 }
 
+/// The devices' numbers are those of the first update.
 #[derive(Serialize)]
 struct Run<'a> {
     kernel_version: &'a str,
     next_kernel_version: &'a str,
+    /// Live updates in a row.
+    hops: usize,
     kexec_window_ms: f64,
     devices: BTreeMap<&'static str, Dma>,
     data_errors: usize,
     iommu_faults: usize,
     restored_domains: usize,
     host_driver_bind: &'a str,
+    other_vmm_open: &'a str,
     foreign_iommufd_bind: &'a str,
     memfd_retrieve: &'a str,
     iommufd_retrieve: &'a str,
+    cdev_retrieve: &'a str,
+    /// What comparing old and new page tables gave.
+    verify: &'a str,
+    /// How often each function was attached to another page table, over all updates.
+    swaps: u32,
+    faults_during_swaps: usize,
+    /// Pages of page tables in the last kernel, when everything is finished, minus those in the
+    /// first one, with the same devices attached to page tables of the same memory.
+    iommu_pages_leaked: i64,
+    finish: &'a str,
     preserve_steps: &'a [Step],
+    way_back_steps: &'a [Step],
     phases: Vec<Phase>,
     debugfs_before: &'a Tree,
     debugfs_after: &'a Tree,
@@ -59,8 +76,22 @@ struct Ios {
     data_errors: usize,
 }
 
+/// What all gave, or the first that is different.
+fn common<'a>(outcomes: impl Iterator<Item = &'a String>, expected: &str) -> &'a str {
+    let mut common = NOT_TRIED;
+    for outcome in outcomes {
+        common = outcome;
+        if outcome != expected {
+            break;
+        }
+    }
+    common
+}
+
 fn run(record: &Record) -> Result<Run<'_>> {
-    let window = &record.marks.kexec;
+    let hop = record.first()?;
+    let window = &hop.marks.kexec;
+    let back = &hop.back;
     let errors = data_errors(record).len();
     let devices = record
         .series
@@ -68,7 +99,7 @@ fn run(record: &Record) -> Result<Run<'_>> {
         .map(|series| {
             let seen = series.within(window);
             let ios = (series.device == Device::Nvme).then_some(Ios {
-                ios_queued: record.config.nvme_ios,
+                ios_queued: record.reads.as_ref().map_or(0, |reads| reads.queued),
                 ios_completed_in_window: seen.ios,
                 data_errors: errors,
             });
@@ -76,28 +107,41 @@ fn run(record: &Record) -> Result<Run<'_>> {
                 bytes_during_kexec: seen.bytes,
                 max_gap_ms: ms(series.max_gap(window)),
                 max_sample_interval_ms: ms(series.max_interval(window)),
-                bytes_after_kexec: series.within(&record.marks.afterwards).bytes,
+                bytes_after_kexec: series.within(&record.afterwards).bytes,
                 ios,
             };
             (series.device.name(), dma)
         })
         .collect();
+    let hops = record.hops.iter();
+    let comparisons = hops.clone().flat_map(|hop| &hop.back.comparisons);
+    let functions = back.functions.iter().map(|outcome| &outcome.errno);
+    let foreign = back.foreign_bind.iter().map(|outcome| &outcome.errno);
     Ok(Run {
         kernel_version: &record.old.release,
-        next_kernel_version: &record.new.release,
+        next_kernel_version: &hop.new.release,
+        hops: record.hops.len(),
         kexec_window_ms: ms(window.end - window.start),
         devices,
         data_errors: errors,
         iommu_faults: record.remains.iommu.faults.len(),
-        restored_domains: restored_domains(record)?,
-        host_driver_bind: &record.host_driver_bind,
-        foreign_iommufd_bind: &record.foreign_bind.iommufd,
-        memfd_retrieve: &record.retrieved.memfd,
-        iommufd_retrieve: &record.retrieved.iommufd,
-        preserve_steps: &record.preserved.steps,
+        restored_domains: restored_domains(record, hop)?,
+        host_driver_bind: &hop.host_driver_bind,
+        other_vmm_open: &hop.opened.open,
+        foreign_iommufd_bind: common(foreign, "EPERM"),
+        memfd_retrieve: hop.outcome(Stage::Memory),
+        iommufd_retrieve: hop.outcome(Stage::Iommufd),
+        cdev_retrieve: common(functions, OUTCOME_OK),
+        verify: common(comparisons.map(|comparison| &comparison.result), "EQUAL"),
+        swaps: hops.clone().map(|hop| hop.swaps).sum(),
+        faults_during_swaps: faults_during_swaps(record),
+        iommu_pages_leaked: iommu_pages_leaked(record)?,
+        finish: record.last()?.outcome(Stage::Finish),
+        preserve_steps: &hop.preserved.steps,
+        way_back_steps: &back.done,
         phases: phases(record)?,
-        debugfs_before: &record.handed_over,
-        debugfs_after: &record.taken_over,
+        debugfs_before: &hop.handed_over,
+        debugfs_after: &hop.taken_over,
     })
 }
 

@@ -6,6 +6,8 @@ mod picture;
 mod text;
 
 use crate::cli::Options;
+use crate::hop::Hop;
+use crate::progress::Series;
 use crate::scenario::Record;
 use crate::timeline::{JUMP, Phase, RESTORE, TAKEOVER};
 use crate::verdict::Property;
@@ -38,24 +40,46 @@ pub fn write(
 }
 
 /// The time that is shown.
-fn shown(record: &Record) -> Range<Duration> {
-    let marks = &record.marks;
-    let start = marks.kexec.start.saturating_sub(MARGIN);
-    let end = marks.retrieve.end.max(marks.kexec.end) + MARGIN;
-    start..end.min(marks.afterwards.end)
+fn shown(record: &Record) -> Result<Range<Duration>> {
+    let start = record.first()?.marks.kexec.start.saturating_sub(MARGIN);
+    let last = &record.last()?.marks;
+    let end = last.finish.end.max(last.kexec.end) + MARGIN;
+    Ok(start..end.min(record.afterwards.end))
 }
 
 fn ms(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
-/// The phases of an update, as far as the kernels said when they were.
+/// What a device did while the kernel was replaced.
+fn during(record: &Record, series: &Series) -> String {
+    let kexecs = record.hops.iter().map(|hop| &hop.marks.kexec);
+    let bytes: Vec<_> = kexecs
+        .clone()
+        .map(|kexec| series.within(kexec).bytes.to_string())
+        .collect();
+    let gap = kexecs.map(|kexec| series.max_gap(kexec)).max();
+    format!(
+        "{} bytes during the kexec, longest gap {} ms",
+        bytes.join(" and "),
+        gap.unwrap_or_default().as_millis()
+    )
+}
+
+/// The phases of all updates, as far as the kernels said when they were.
 fn phases(record: &Record) -> Result<Vec<Phase>> {
-    let marks = &record.marks;
-    let old = record.old_log()?;
-    let new = record.new_log()?;
-    let zero = marks.kexec.start;
+    let zero = record.first()?.marks.kexec.start;
     let mut phases = Vec::new();
+    for hop in &record.hops {
+        phases_of(record, hop, zero, &mut phases)?;
+    }
+    Ok(phases)
+}
+
+fn phases_of(record: &Record, hop: &Hop, zero: Duration, phases: &mut Vec<Phase>) -> Result<()> {
+    let marks = &hop.marks;
+    let old = record.old_log(hop)?;
+    let new = record.new_log(hop)?;
     let mut add = |name, meaning, range: Range<Duration>| {
         let offset = ms(range.start.saturating_sub(zero)) - ms(zero.saturating_sub(range.start));
         phases.push(Phase {
@@ -67,14 +91,14 @@ fn phases(record: &Record) -> Result<Vec<Phase>> {
     };
     add(
         "preserve",
-        "the VMM hands memory and page tables to a session; devices run",
+        "the VMM hands memory, page tables and devices to a session; devices run",
         marks.preserve.clone(),
     );
     if let Some(jump) = old.first(JUMP) {
         add(
             "freeze",
             "reboot(KEXEC): state sealed, old kernel shuts down",
-            zero..jump,
+            marks.kexec.start..jump,
         );
         add(
             "jump",
@@ -103,8 +127,20 @@ fn phases(record: &Record) -> Result<Vec<Phase>> {
     );
     add(
         "retrieve",
-        "the VMM gets its memory back",
+        "the VMM gets its memory and its devices back",
         marks.retrieve.clone(),
     );
-    Ok(phases)
+    if hop.swaps > 0 {
+        add(
+            "swap",
+            "new page tables are attached while the devices run",
+            marks.swap.clone(),
+        );
+        add(
+            "finish",
+            "the old page tables are freed, the session ends",
+            marks.finish.clone(),
+        );
+    }
+    Ok(())
 }

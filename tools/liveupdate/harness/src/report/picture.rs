@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! For people, as a picture: one lane per device and run, one bar per 10 ms.
 
-use super::{phases, shown};
+use super::{during, phases, shown};
 use crate::progress::Series;
 use crate::sampler::INTERVAL;
 use crate::scenario::Record;
@@ -60,8 +60,7 @@ fn rectangle(x: Range<f64>, y: f64, height: f64, fill: &str) -> Rectangle {
 
 /// One device of one run, with its top at `y`.
 fn lane(record: &Record, series: &Series, scale: &Scale, y: f64, title: &str, fill: &str) -> Group {
-    let marks = &record.marks;
-    let kexec = scale.x(marks.kexec.start)..scale.x(marks.kexec.end);
+    let kexecs = record.hops.iter().map(|hop| &hop.marks.kexec);
     let buckets = series.buckets(&scale.window, INTERVAL);
     let most = buckets.iter().copied().max().unwrap_or(0).max(1);
     let bottom = y + LANE;
@@ -87,17 +86,21 @@ fn lane(record: &Record, series: &Series, scale: &Scale, y: f64, title: &str, fi
         .set("y1", bottom)
         .set("y2", bottom)
         .set("stroke", INK);
-    Group::new()
-        .add(rectangle(kexec, y, LANE, WINDOW))
+    let mut group = Group::new();
+    for kexec in kexecs {
+        let x = scale.x(kexec.start)..scale.x(kexec.end);
+        group = group.add(rectangle(x, y, LANE, WINDOW));
+    }
+    group
         .add(Path::new().set("d", bars).set("fill", fill))
         .add(axis)
         .add(text(8.0, y + LANE / 2.0, 14, series.device.name()))
         .add(text(LEFT, y - 5.0, 12, title))
 }
 
-/// Names of the phases over the first run.
+/// Names of the phases.
 fn phase_bar(record: &Record, scale: &Scale, y: f64) -> Result<Group> {
-    let zero = record.marks.kexec.start.as_secs_f64();
+    let zero = record.first()?.marks.kexec.start.as_secs_f64();
     let mut group = Group::new();
     let inside = phases(record)?
         .into_iter()
@@ -115,8 +118,8 @@ fn phase_bar(record: &Record, scale: &Scale, y: f64) -> Result<Group> {
     Ok(group)
 }
 
-fn time_axis(record: &Record, scale: &Scale, y: f64) -> Group {
-    let zero = record.marks.kexec.start;
+fn time_axis(record: &Record, scale: &Scale, y: f64) -> Result<Group> {
+    let zero = record.first()?.marks.kexec.start;
     let mut group = Group::new();
     let mut offset = -1.0;
     while let Ok(time) = Duration::try_from_secs_f64(zero.as_secs_f64() + offset) {
@@ -126,7 +129,7 @@ fn time_axis(record: &Record, scale: &Scale, y: f64) -> Group {
         group = group.add(text(scale.x(time), y + 14.0, 11, format!("{offset:+.1} s")));
         offset += 0.5;
     }
-    group
+    Ok(group)
 }
 
 /// Renders it.
@@ -134,31 +137,25 @@ pub fn render(preserved: &Record, control: &Record) -> Result<String> {
     let mut group = Group::new();
     let mut y = HEADER;
     // The same scale for both.
-    let lengths = [preserved, control].map(|record| {
-        let window = shown(record);
-        window.end.saturating_sub(window.start)
-    });
-    let length = lengths.into_iter().max().unwrap_or_default();
+    let (first, second) = (shown(preserved)?, shown(control)?);
+    let length =
+        (first.end.saturating_sub(first.start)).max(second.end.saturating_sub(second.start));
     for (record, title, fill) in [
         (preserved, "preserved", ALIVE),
         (control, "control: page tables not preserved", DEAD),
     ] {
-        let start = shown(record).start;
+        let start = shown(record)?.start;
         let scale = Scale {
             window: start..start + length,
         };
         group = group.add(phase_bar(record, &scale, y)?);
         y += PHASE_BAR + SPACE;
         for series in &record.series {
-            let title = format!(
-                "{title}: {} bytes during the kexec, longest gap {} ms",
-                series.within(&record.marks.kexec).bytes,
-                series.max_gap(&record.marks.kexec).as_millis()
-            );
+            let title = format!("{title}: {}", during(record, series));
             group = group.add(lane(record, series, &scale, y, &title, fill));
             y += LANE + SPACE;
         }
-        group = group.add(time_axis(record, &scale, y - SPACE));
+        group = group.add(time_axis(record, &scale, y - SPACE)?);
         y += SPACE;
     }
     let (width, height) = (LEFT + WIDTH + 20.0, y);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! For people, on a terminal.
 
-use super::{phases, shown};
+use super::{during, phases, shown};
 use crate::sampler::INTERVAL;
 use crate::scenario::Record;
 use crate::verdict::Property;
@@ -40,11 +40,13 @@ fn timeline(out: &mut String, record: &Record) -> Result<()> {
             phase.start_ms, phase.name, phase.duration_ms, phase.meaning
         )?;
     }
-    for step in &record.preserved.steps {
+    let hop = record.first()?;
+    let steps = hop.preserved.steps.iter().map(|step| ("preserve", step));
+    for (phase, step) in steps.chain(hop.back.done.iter().map(|step| ("way back", step))) {
+        let name = step.name.trim_start_matches("preserve ");
         writeln!(
             out,
-            "    of preserve: {:<16} {:8.3} ms",
-            step.name,
+            "    of the first {phase}: {name:<12} {:8.3} ms",
             step.ns as f64 / 1e6
         )?;
     }
@@ -52,27 +54,26 @@ fn timeline(out: &mut String, record: &Record) -> Result<()> {
 }
 
 fn dma(out: &mut String, record: &Record) -> Result<()> {
-    let window = shown(record);
-    let marks = &record.marks;
+    let window = shown(record)?;
+    let zero = record.first()?.marks.kexec.start;
     for series in &record.series {
-        let seen = series.within(&marks.kexec);
         writeln!(
             out,
-            "  {}: {} bytes written during the kexec, longest gap {} ms",
+            "  {}: {}",
             series.device.name(),
-            seen.bytes,
-            series.max_gap(&marks.kexec).as_millis()
+            during(record, series)
         )?;
         let buckets = series.buckets(&window, INTERVAL);
         let most = buckets.iter().copied().max().unwrap_or(0);
         for (index, line) in buckets.chunks(COLUMNS).enumerate() {
             let start = window.start + INTERVAL * u32::try_from(index * COLUMNS)?;
             let end = start + INTERVAL * u32::try_from(line.len())?;
-            let inside = start < marks.kexec.end && end > marks.kexec.start;
+            let mut kexecs = record.hops.iter().map(|hop| &hop.marks.kexec);
+            let inside = kexecs.any(|kexec| start < kexec.end && end > kexec.start);
             writeln!(
                 out,
                 "  {} {} {}",
-                seconds(start, marks.kexec.start),
+                seconds(start, zero),
                 if inside { '|' } else { ' ' },
                 sparkline(line, most)
             )?;
@@ -86,10 +87,12 @@ pub fn render(preserved: &Record, control: &Record, properties: &[Property]) -> 
     let mut out = String::new();
     writeln!(
         out,
-        "\nLive update of Linux {} to {}, with two devices that DMA all the time\n",
-        preserved.old.release, preserved.new.release
+        "\nLive update of Linux {} to {}, {} in a row, with two devices that DMA all the time\n",
+        preserved.old.release,
+        preserved.last()?.new.release,
+        preserved.hops.len()
     )?;
-    writeln!(out, "Timeline (0 is reboot(KEXEC))")?;
+    writeln!(out, "Timeline (0 is the first reboot(KEXEC))")?;
     timeline(&mut out, preserved)?;
     writeln!(
         out,

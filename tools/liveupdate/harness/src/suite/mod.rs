@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 //! All tests that need a machine.
 
+mod killed;
 mod kunit;
 mod results;
 mod selftests;
 mod stub_image;
+mod swaps;
 mod tap;
+mod unplugged;
 mod updates;
 mod witness;
 
@@ -19,10 +22,22 @@ struct Group {
     run: fn(&TestOptions, &mut Results) -> Result<()>,
 }
 
-const GROUPS: [Group; 6] = [
+const GROUPS: [Group; 9] = [
     Group {
         name: "updates",
         run: updates::run,
+    },
+    Group {
+        name: "swaps",
+        run: swaps::run,
+    },
+    Group {
+        name: "killed",
+        run: killed::run,
+    },
+    Group {
+        name: "unplugged",
+        run: unplugged::run,
     },
     Group {
         name: "witness",

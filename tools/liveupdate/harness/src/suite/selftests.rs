@@ -92,7 +92,7 @@ fn run_program(options: &Options, name: &str, target: &str, program: &str) -> Re
     let (mut vm, _) = Vm::boot(options, name, &machine)?;
     let mut runs = Vec::new();
     if program.starts_with(STAGED) {
-        vm.load_kernel()?;
+        vm.load_kernel("")?;
         runs.push(stage(&mut vm, target, program, Some("1"))?);
         vm.kexec()?;
         runs.push(stage(&mut vm, target, program, Some("2"))?);

@@ -18,7 +18,7 @@ struct Update {
 }
 
 /// `CONTROL` is the control of all that preserve; what is dead there is alive here.
-const UPDATES: [Update; 8] = [
+const UPDATES: [Update; 12] = [
     Update {
         scenario: Scenario::PRESERVED,
         verdict: verdict::update,
@@ -79,13 +79,54 @@ const UPDATES: [Update; 8] = [
         },
         verdict: verdict::damaged,
     },
+    Update {
+        scenario: Scenario {
+            name: "ten-in-a-row",
+            hops: 10,
+            ..Scenario::PRESERVED
+        },
+        verdict: verdict::in_a_row,
+    },
+    // What was restored is preserved again before it could be replaced.
+    Update {
+        scenario: Scenario {
+            name: "unfinished-three-times",
+            hops: 4,
+            unfinished: true,
+            ..Scenario::PRESERVED
+        },
+        verdict: verdict::update,
+    },
+    Update {
+        scenario: Scenario {
+            name: "other-kernel",
+            other_kernel: true,
+            ..Scenario::PRESERVED
+        },
+        verdict: verdict::other_kernel,
+    },
+    // A kernel that overwrites all memory that is not reserved, first when it boots, then from
+    // userspace.
+    Update {
+        scenario: Scenario {
+            name: "memory-hungry",
+            next_cmdline: "init_on_free=1 init_on_alloc=1",
+            fill_memory: true,
+            ..Scenario::PRESERVED
+        },
+        verdict: verdict::filled,
+    },
 ];
 
 /// Runs them.
 pub fn run(options: &TestOptions, results: &mut Results) -> Result<()> {
     for update in &UPDATES {
         let name = update.scenario.name;
-        let record = scenario::run(&options.common, &update.scenario);
+        let machine = match update.scenario.other_kernel {
+            true => options.to_other_kernel(),
+            false => Ok(options.common.clone()),
+        };
+        let record = machine.and_then(|options| scenario::run(&options, &update.scenario));
         match record.and_then(|record| (update.verdict)(&record)) {
             Ok(properties) => results.properties(name, properties),
             Err(error) => results.fail(name, &format!("{error:#}")),

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A VMM in a process of its own, which dies on its way back.
+
+use crate::vmm::Vmm;
+use crate::way_back::WayBack;
+use anyhow::{Context, Result, ensure};
+use protocol::{Back, Device, LineReader, Stage, write_line};
+use std::io::{BufReader, stdout};
+use std::process::{Command, Stdio};
+use std::thread::park;
+
+/// First argument of the process.
+const MODE: &str = "come-back";
+
+/// Starts the process, waits until it has come to the end of `to` or was stopped, and kills it.
+pub fn come_back_and_die(devices: &[Device], to: Stage) -> Result<Back> {
+    let mut child = Command::new("/proc/self/exe")
+        .arg(MODE)
+        .arg(serde_json::to_string(devices)?)
+        .arg(serde_json::to_string(&to)?)
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("starting the VMM")?;
+    let output = child.stdout.take().context("no output")?;
+    let back = LineReader::new(BufReader::new(output)).read::<Back>();
+    child.kill()?;
+    child.wait()?;
+    back?.context("the VMM died too early")
+}
+
+/// What the process does, `None` if these are not its arguments.
+pub fn run(mut arguments: impl Iterator<Item = String>) -> Option<Result<()>> {
+    (arguments.next()? == MODE).then(|| come_back(arguments))
+}
+
+fn come_back(mut arguments: impl Iterator<Item = String>) -> Result<()> {
+    let mut argument = || arguments.next().context("an argument is missing");
+    let devices: Vec<Device> = serde_json::from_str(&argument()?)?;
+    let to = serde_json::from_str(&argument()?)?;
+    ensure!(arguments.next().is_none(), "too many arguments");
+    let mut vmm = Vmm::default();
+    let back = WayBack::new(devices).go_on(&mut vmm, to)?;
+    write_line(&mut stdout().lock(), &back)?;
+    loop {
+        park();
+    }
+}

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Taking nearly all free memory, to find out whether anyone else uses it.
+
+use anyhow::{Context, Result};
+use devices::layout::PAGE;
+use std::fs;
+
+/// What the kernel and the agent need to go on.
+const LEFT: usize = 64 << 20;
+const MEMINFO: &str = "/proc/meminfo";
+
+/// Memory, each word with its own number in it.
+pub struct Hog(Vec<u64>);
+
+fn pattern(index: usize) -> u64 {
+    !(index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+impl Hog {
+    /// Fills what is free.
+    pub fn fill() -> Result<Self> {
+        let text = fs::read_to_string(MEMINFO).context(MEMINFO)?;
+        let free = text.lines().find_map(|line| line.strip_prefix("MemFree:"));
+        let kib: usize = free
+            .and_then(|value| value.trim().strip_suffix(" kB"))
+            .context("no MemFree")?
+            .parse()?;
+        let bytes = (kib << 10).saturating_sub(LEFT) / PAGE * PAGE;
+        Ok(Self((0..bytes / 8).map(pattern).collect()))
+    }
+
+    /// Its size.
+    pub fn bytes(&self) -> u64 {
+        self.0.len() as u64 * 8
+    }
+
+    /// Bytes that hold what they were filled with.
+    pub fn unchanged(&self) -> u64 {
+        let words = self.0.iter().enumerate();
+        words
+            .filter(|(index, word)| **word == pattern(*index))
+            .count() as u64
+            * 8
+    }
+}

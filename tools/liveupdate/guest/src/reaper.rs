@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What is done when the VMM never comes back.
+
+use crate::vmm::Vmm;
+use anyhow::{Result, ensure};
+use protocol::{Device, OUTCOME_OK};
+
+/// Retrieves everything into an empty `vmm`, whatever another one had done with it before it died,
+/// ends the DMA of the functions and releases what was kept for them. Returns what `FINISH` gave.
+pub fn reap(vmm: &mut Vmm, devices: &[Device]) -> Result<String> {
+    vmm.retrieve_session()?;
+    vmm.retrieve_memory()?;
+    vmm.retrieve_iommufd()?;
+    for outcome in vmm.retrieve_functions(devices)? {
+        let name = outcome.device.name();
+        ensure!(outcome.errno == OUTCOME_OK, "{name}: {}", outcome.errno);
+        vmm.give_up(outcome.device)?;
+    }
+    vmm.try_finish()
+}
