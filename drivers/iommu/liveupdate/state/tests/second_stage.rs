@@ -80,6 +80,16 @@ fn entries() {
             ],
         ),
         (
+            0x80_0000_0083,
+            [
+                leaf(0x80_0000_0000, READ_WRITE),
+                leaf(0x80_0000_0000, READ_WRITE),
+                leaf(0x80_0000_0000, READ_WRITE),
+                malformed,
+                malformed,
+            ],
+        ),
+        (
             0x1_4020_0082,
             [
                 leaf(0x1_4020_0000, WRITE_ONLY),

@@ -85,6 +85,25 @@ fn empty() {
     }
 }
 
+/// The budget is what is spent, and the next step goes on where the last one stopped.
+#[test]
+fn budgets() {
+    let pair = Pair::new((3, 48), (3, 48));
+    let tables = (pair.restored.page_table(), pair.new.page_table());
+    let mut comparison = Comparison::new(&pair.memory, tables.0, tables.1, false);
+    let mut spend = |budget| {
+        let progress = comparison.step(budget);
+
+        (progress, pair.memory.reads.take().len())
+    };
+
+    assert_eq!(spend(0), (Ok(Progress::Continue), 0));
+    assert_eq!(spend(1), (Ok(Progress::Continue), 2));
+    assert_eq!(spend(510), (Ok(Progress::Continue), 2 * 510));
+    assert_eq!(spend(1), (Ok(Progress::Continue), 2));
+    assert_eq!(spend(1), (EQUAL, 0));
+}
+
 /// 1 GiB as one page, as pages of 2 MiB, and with one of these as pages of 4 KiB.
 fn one_gib() -> Pair {
     let mut pair = Pair::new((3, 48), (2, 39));
