@@ -69,6 +69,8 @@ pub(crate) struct Progress {
     pub(crate) left: KVec<PciAddress>,
     /// The domains that were restored.
     pub(crate) domains: KVec<RestoredDomain>,
+    /// The numbers of the domains that were given back, restored or not.
+    pub(crate) gone: KVec<u32>,
     /// The iommufds that were retrieved.
     pub(crate) retrieved: KVec<Retrieved>,
 }
@@ -79,11 +81,21 @@ impl Progress {
         self.domains.iter_mut().find(|d| d.number == number)
     }
 
-    /// Takes a restored domain out of the list.
-    pub(crate) fn take(&mut self, number: u32) -> Option<RestoredDomain> {
-        let index = self.domains.iter().position(|d| d.number == number)?;
+    /// Notes that the domain with the number `number` is being given back, which happens once.
+    ///
+    /// Returns what was restored, if anything.
+    ///
+    /// # Errors
+    ///
+    /// `EALREADY` if that happened before, `ENOMEM`.
+    pub(crate) fn give_back(&mut self, number: u32) -> Result<Option<RestoredDomain>> {
+        if self.gone.contains(&number) {
+            return Err(EALREADY);
+        }
+        self.gone.push(number, GFP_KERNEL)?;
 
-        self.domains.remove(index).ok()
+        let index = self.domains.iter().position(|d| d.number == number);
+        Ok(index.and_then(|index| self.domains.remove(index).ok()))
     }
 }
 

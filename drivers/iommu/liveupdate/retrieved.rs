@@ -39,7 +39,6 @@ pub(crate) struct Retrieved {
     /// The number that the previous kernel gave to it.
     owner: u64,
     context: Context,
-    /// Its HWPTs, without those that were destroyed.
     hwpts: KVec<Hwpt>,
 }
 
@@ -50,13 +49,6 @@ impl Progress {
         let hwpt = iommufd.hwpts.iter().find(|h| h.token == token)?;
 
         Some((iommufd.owner, hwpt.domain))
-    }
-
-    /// Makes sure that nobody asks for the HWPT with the domain `number` again.
-    fn forget_hwpt(&mut self, number: u32) {
-        for iommufd in &mut self.retrieved {
-            iommufd.hwpts.retain(|h| h.domain != number);
-        }
     }
 }
 
@@ -127,6 +119,9 @@ pub(crate) fn restore_hwpt(context: Context, token: u64) -> Result<RestoredHwpt>
     let mut progress = incoming.progress.lock();
 
     let (owner, number) = progress.hwpt(context, token).ok_or(ENOENT)?;
+    if progress.gone.contains(&number) {
+        return Err(ENOENT);
+    }
     let restored = progress.domain(number).ok_or(ENODEV)?;
     if restored.owner != owner {
         return Err(ENODEV);
@@ -157,10 +152,9 @@ impl Drop for RestoredHwpt {
         if restored.users > 0 {
             return;
         }
-        let restored = progress.take(self.number);
-        progress.forget_hwpt(self.number);
+        let restored = progress.give_back(self.number);
         drop(progress);
-        if let Some(restored) = restored {
+        if let Ok(Some(restored)) = restored {
             free(&self.incoming, restored);
         }
     }
@@ -183,30 +177,19 @@ pub(crate) fn is_attached(incoming: &Incoming, owner: u64) -> bool {
 pub(crate) fn finish(incoming: &Incoming, owner: u64, hwpts: impl Iterator<Item = Hwpt>) {
     for hwpt in hwpts {
         let mut progress = incoming.progress.lock();
+        let is_in_use = |d: &mut RestoredDomain| d.owner != owner || d.has_hwpt || d.users > 0;
 
-        match progress.domain(hwpt.domain) {
-            Some(restored) if restored.owner != owner => {}
-            Some(restored) if restored.has_hwpt || restored.users > 0 => {}
-            Some(_) => {
-                let restored = progress.take(hwpt.domain);
-
-                drop(progress);
-                if let Some(restored) = restored {
-                    free(incoming, restored);
-                }
-            }
-            None => {
-                // It may be gone because its HWPT was destroyed.
-                let is_left = progress
-                    .retrieved
-                    .iter()
-                    .any(|r| r.owner == owner && !r.hwpts.contains(&hwpt));
-
-                drop(progress);
-                if !is_left {
-                    give_back_unused(incoming, owner, hwpt.domain);
-                }
-            }
+        if progress.domain(hwpt.domain).is_some_and(is_in_use) {
+            continue;
+        }
+        let restored = progress.give_back(hwpt.domain);
+        drop(progress);
+        match restored {
+            Ok(Some(restored)) => free(incoming, restored),
+            Ok(None) => give_back_unused(incoming, owner, hwpt.domain),
+            // Its HWPT was destroyed.
+            Err(e) if e == EALREADY => {}
+            Err(_) => pr_warn!("domain {} stays reserved: out of memory\n", hwpt.domain),
         }
     }
 
