@@ -108,6 +108,37 @@ TEST_F(preserved_device, no_handover)
 	EXPECT_TRUE(es1370_dma_arrives(self->vmm.guest));
 }
 
+/* Preserve again, without the file of the device. */
+static int preserve_without_file(int luo, int *session, const struct vmm *vmm)
+{
+	close(*session);
+	*session = luo_create_session(luo, "preserved-device");
+	return *session < 0 ? *session : vmm_preserve_iommufd(vmm, *session);
+}
+
+/* Nobody could get the device back. */
+TEST_F(preserved_device, without_file)
+{
+	int ret = kexec_image_load_kernel();
+
+	if (ret == -ENOENT)
+		SKIP(return missing(_metadata), "no kernel to load");
+	ASSERT_EQ(0, ret);
+	ASSERT_EQ(0, preserve_without_file(self->luo, &self->session,
+					   &self->vmm));
+	EXPECT_EQ(-EINVAL, kexec_image_start());
+	EXPECT_TRUE(es1370_dma_arrives(self->vmm.guest));
+}
+
+/* The session holds a file that was preserved, so the device goes on. */
+TEST_F(preserved_device, closed_but_preserved)
+{
+	ASSERT_EQ(0, close(self->vmm.dev.fd));
+	EXPECT_TRUE(es1370_dma_arrives(self->vmm.guest));
+	ASSERT_EQ(0, close(self->session));
+	EXPECT_FALSE(es1370_dma_arrives(self->vmm.guest));
+}
+
 /*
  * Once its file is closed a device is detached and reset. What is preserved is
  * no longer what the hardware does.
@@ -120,6 +151,8 @@ TEST_F(preserved_device, closed)
 	if (ret == -ENOENT)
 		SKIP(return missing(_metadata), "no kernel to load");
 	ASSERT_EQ(0, ret);
+	ASSERT_EQ(0, preserve_without_file(self->luo, &self->session,
+					   &self->vmm));
 	ASSERT_EQ(0, close(self->vmm.dev.fd));
 	EXPECT_EQ(-ENODEV, kexec_image_start());
 

@@ -13,7 +13,7 @@
 
 #include "vfio_pci.h"
 
-static int cdev_open(const char *bdf)
+int vfio_pci_open_node(const char *bdf)
 {
 	char path[PATH_MAX];
 	struct dirent *entry;
@@ -51,7 +51,7 @@ static int region_offset(int fd, __u32 index, __u64 *offset)
 	return 0;
 }
 
-int vfio_pci_open(struct vfio_pci *dev, const char *bdf, int iommufd)
+int vfio_pci_bind(struct vfio_pci *dev, int iommufd)
 {
 	struct vfio_device_bind_iommufd bind = {
 		.argsz = sizeof(bind),
@@ -59,27 +59,28 @@ int vfio_pci_open(struct vfio_pci *dev, const char *bdf, int iommufd)
 	};
 	int ret;
 
-	dev->fd = cdev_open(bdf);
-	if (dev->fd < 0)
-		return dev->fd;
-
-	if (ioctl(dev->fd, VFIO_DEVICE_BIND_IOMMUFD, &bind)) {
-		ret = -errno;
-		goto err_close;
-	}
+	if (ioctl(dev->fd, VFIO_DEVICE_BIND_IOMMUFD, &bind))
+		return -errno;
 	dev->id = bind.out_devid;
 
 	ret = region_offset(dev->fd, VFIO_PCI_CONFIG_REGION_INDEX,
 			    &dev->config);
 	if (ret)
-		goto err_close;
-	ret = region_offset(dev->fd, VFIO_PCI_BAR0_REGION_INDEX, &dev->bar0);
-	if (ret)
-		goto err_close;
-	return 0;
+		return ret;
+	return region_offset(dev->fd, VFIO_PCI_BAR0_REGION_INDEX, &dev->bar0);
+}
 
-err_close:
-	close(dev->fd);
+int vfio_pci_open(struct vfio_pci *dev, const char *bdf, int iommufd)
+{
+	int ret;
+
+	dev->fd = vfio_pci_open_node(bdf);
+	if (dev->fd < 0)
+		return dev->fd;
+
+	ret = vfio_pci_bind(dev, iommufd);
+	if (ret)
+		close(dev->fd);
 	return ret;
 }
 

@@ -22,6 +22,15 @@ struct vfio_pci {
 	__u64 bar0;
 };
 
+/*
+ * Open the node of the function @bdf, which vfio-pci drives. Returns a file
+ * descriptor or a negative errno.
+ */
+int vfio_pci_open_node(const char *bdf);
+
+/* Bind the open file @dev->fd to @iommufd, and fill in the rest of @dev. */
+int vfio_pci_bind(struct vfio_pci *dev, int iommufd);
+
 /* Open the function @bdf, which vfio-pci drives, and bind it to @iommufd. */
 int vfio_pci_open(struct vfio_pci *dev, const char *bdf, int iommufd);
 

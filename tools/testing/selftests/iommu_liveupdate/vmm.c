@@ -75,7 +75,7 @@ void vmm_destroy(struct vmm *vmm)
 	close(vmm->iommufd);
 }
 
-int vmm_preserve(const struct vmm *vmm, int session)
+int vmm_preserve_iommufd(const struct vmm *vmm, int session)
 {
 	int ret = luo_session_preserve_fd(session, vmm->memory,
 					  VMM_MEMORY_TOKEN);
@@ -84,4 +84,13 @@ int vmm_preserve(const struct vmm *vmm, int session)
 		return ret;
 	return luo_session_preserve_fd(session, vmm->iommufd,
 				       VMM_IOMMUFD_TOKEN);
+}
+
+int vmm_preserve(const struct vmm *vmm, int session)
+{
+	int ret = vmm_preserve_iommufd(vmm, session);
+
+	if (ret)
+		return ret;
+	return luo_session_preserve_fd(session, vmm->dev.fd, VMM_DEVICE_TOKEN);
 }

@@ -13,6 +13,7 @@
 #define VMM_HWPT_TOKEN		0x11
 #define VMM_IOMMUFD_TOKEN	0x22
 #define VMM_MEMORY_TOKEN	0x33
+#define VMM_DEVICE_TOKEN	0x44
 
 /**
  * struct vmm - what the VMM holds
@@ -43,7 +44,10 @@ int vmm_create(struct vmm *vmm, const char *bdf);
 
 void vmm_destroy(struct vmm *vmm);
 
-/* Preserve the memory and then the iommufd in @session. */
+/* Preserve the memory, the iommufd and then the device in @session. */
 int vmm_preserve(const struct vmm *vmm, int session);
+
+/* The same without the device. */
+int vmm_preserve_iommufd(const struct vmm *vmm, int session);
 
 #endif /* SELFTESTS_IOMMU_LIVEUPDATE_VMM_H */
