@@ -5,6 +5,7 @@
  */
 #include <libliveupdate.h>
 
+#include "counters.h"
 #include "es1370.h"
 #include "iommufd.h"
 #include "pci.h"
@@ -52,23 +53,6 @@ static int preserve_and_cancel(int luo, const struct vmm *vmm)
 		return session;
 	ret = vmm_preserve(vmm, session);
 	close(session);
-	return ret;
-}
-
-/* Return the value of @name in @path, lines of a name and a number, or -1. */
-static long stat_read(const char *path, const char *name)
-{
-	FILE *file = fopen(path, "r");
-	char key[64];
-	long value, ret = -1;
-
-	if (!file)
-		return -1;
-	while (ret < 0 && fscanf(file, "%63s %ld%*[^\n]", key, &value) == 2) {
-		if (!strcmp(key, name))
-			ret = value;
-	}
-	fclose(file);
 	return ret;
 }
 

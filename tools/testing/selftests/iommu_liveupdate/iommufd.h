@@ -61,20 +61,29 @@ static inline int ioas_map(int fd, __u32 ioas, void *va, size_t length,
 	return iommufd_ioctl(fd, IOMMU_IOAS_MAP, &arg);
 }
 
-static inline int ioas_map_file(int fd, __u32 ioas, int file, size_t length,
-				__u64 iova)
+/* Map the part of @file at @start with the @rights IOMMU_IOAS_MAP_*ABLE. */
+static inline int ioas_map_file_part(int fd, __u32 ioas, int file, __u64 start,
+				     size_t length, __u64 iova, __u32 rights)
 {
 	struct iommu_ioas_map_file arg = {
 		.size = sizeof(arg),
-		.flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE |
-			 IOMMU_IOAS_MAP_WRITEABLE,
+		.flags = IOMMU_IOAS_MAP_FIXED_IOVA | rights,
 		.ioas_id = ioas,
 		.fd = file,
+		.start = start,
 		.length = length,
 		.iova = iova,
 	};
 
 	return iommufd_ioctl(fd, IOMMU_IOAS_MAP_FILE, &arg);
+}
+
+static inline int ioas_map_file(int fd, __u32 ioas, int file, size_t length,
+				__u64 iova)
+{
+	return ioas_map_file_part(fd, ioas, file, 0, length, iova,
+				  IOMMU_IOAS_MAP_READABLE |
+				  IOMMU_IOAS_MAP_WRITEABLE);
 }
 
 static inline int ioas_copy(int fd, __u32 dst_ioas, __u64 dst_iova,
