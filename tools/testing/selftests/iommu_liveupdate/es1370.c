@@ -12,8 +12,10 @@
 #define MEMORY_PAGE_ADC		0x0d
 #define SERIAL			0x20
 #define SERIAL_ADC_16BIT_STEREO	0x30
+#define SERIAL_ADC_INTERRUPT	0x400
 #define ADC_SAMPLE_COUNT	0x2c
 #define ADC_SAMPLE_COUNT_MAX	0xffff
+#define ADC_SAMPLE_COUNT_5_MS	220
 #define ADC_FRAME_ADDRESS	0x30
 #define ADC_FRAME_COUNT		0x34
 
@@ -39,6 +41,19 @@ int es1370_start(const struct vfio_pci *dev, __u64 iova)
 
 	for (size_t i = 0; !ret && i < ARRAY_SIZE(writes); i++)
 		ret = vfio_pci_write32(dev, writes[i].offset, writes[i].value);
+	return ret;
+}
+
+int es1370_interrupt(const struct vfio_pci *dev)
+{
+	int ret = vfio_pci_write32(dev, SERIAL, SERIAL_ADC_16BIT_STEREO);
+
+	if (!ret)
+		ret = vfio_pci_write32(dev, ADC_SAMPLE_COUNT,
+				       ADC_SAMPLE_COUNT_5_MS);
+	if (!ret)
+		ret = vfio_pci_write32(dev, SERIAL, SERIAL_ADC_16BIT_STEREO |
+				       SERIAL_ADC_INTERRUPT);
 	return ret;
 }
 

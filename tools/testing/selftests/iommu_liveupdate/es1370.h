@@ -16,6 +16,12 @@
 /* Record into the ES1370_RING_SIZE bytes at @iova, again and again. */
 int es1370_start(const struct vfio_pci *dev, __u64 iova);
 
+/*
+ * Acknowledge the interrupt, if there is one, and interrupt once more after a
+ * few milliseconds of recording.
+ */
+int es1370_interrupt(const struct vfio_pci *dev);
+
 int es1370_stop(const struct vfio_pci *dev);
 
 /*
