@@ -3,6 +3,8 @@
  * IOMMU_HWPT_LIVEUPDATE_RESTORE, and what can be done to a HWPT that it gives:
  * attaching its device, replacing it and destroying it, and nothing else.
  */
+#include <pthread.h>
+
 #include <libliveupdate.h>
 
 #include "check.h"
@@ -61,6 +63,53 @@ static void check_arguments(int iommufd)
 	check(0, iommufd_ioctl(iommufd, IOMMU_HWPT_LIVEUPDATE_RESTORE, &longer),
 	      "more than the kernel knows, but zero");
 	MUST(iommufd_destroy(iommufd, longer.arg.out_hwpt_id));
+}
+
+#define RACE_ROUNDS	5000
+
+struct racer {
+	pthread_t thread;
+	int iommufd;
+	bool *met;
+	int wrong;
+};
+
+/* Go on until the two have met. */
+static void *restore_and_destroy(void *arg)
+{
+	struct racer *racer = arg;
+
+	for (int i = 0; i < RACE_ROUNDS ||
+	     (i < 100 * RACE_ROUNDS &&
+	      !__atomic_load_n(racer->met, __ATOMIC_RELAXED)); i++) {
+		__u32 hwpt;
+		int ret = hwpt_restore(racer->iommufd, VMM_HWPT_TOKEN, &hwpt);
+
+		if (!ret)
+			ret = iommufd_destroy(racer->iommufd, hwpt);
+		racer->wrong += ret && ret != -EBUSY && ret != -ENOENT;
+		if (ret)
+			__atomic_store_n(racer->met, true, __ATOMIC_RELAXED);
+	}
+	return NULL;
+}
+
+/* Two that restore and destroy the same HWPT while a device goes on with it. */
+static void check_race(int iommufd)
+{
+	struct racer racers[2] = {};
+	bool met = false;
+
+	for (int i = 0; i < 2; i++) {
+		racers[i].iommufd = iommufd;
+		racers[i].met = &met;
+		MUST(-pthread_create(&racers[i].thread, NULL,
+				     restore_and_destroy, &racers[i]));
+	}
+	for (int i = 0; i < 2; i++)
+		pthread_join(racers[i].thread, NULL);
+	check(true, met, "two that restore and destroy have met");
+	check(0, racers[0].wrong + racers[1].wrong, "and were told so");
 }
 
 static int set_dirty_tracking(int iommufd, __u32 hwpt)
@@ -147,7 +196,7 @@ static void stage_2(int luo, const char *bdf)
 	int session;
 
 	ksft_print_header();
-	ksft_set_plan(36);
+	ksft_set_plan(38);
 	MUST(kernel_log_open(&log));
 	session = MUST(luo_retrieve_session(luo, TEST_SESSION));
 	MUST(pci_bind_group(bdf, "vfio-pci"));
@@ -155,6 +204,7 @@ static void stage_2(int luo, const char *bdf)
 	MUST(vmm_retrieve_iommufd(&vmm, session));
 	MUST(vmm_retrieve_device(&vmm, session));
 	check_arguments(vmm.iommufd);
+	check_race(vmm.iommufd);
 
 	/* The device goes on with it, but not yet through the iommufd. */
 	MUST(hwpt_restore(vmm.iommufd, VMM_HWPT_TOKEN, &vmm.hwpt));

@@ -10,6 +10,7 @@
 #include <libliveupdate.h>
 
 #include "check.h"
+#include "counters.h"
 #include "es1370.h"
 #include "iommufd.h"
 #include "kernel_log.h"
@@ -95,13 +96,15 @@ static void retrieve_again(int session, const struct vmm *vmm)
 static void stage_2(int luo, const char *bdf)
 {
 	int session, other_session, foreign;
+	struct counters before, after;
 	struct vfio_pci opened;
 	struct vmm vmm, other;
 	struct kernel_log log;
 	__u32 ioas, hwpt;
+	long tables;
 
 	ksft_print_header();
-	ksft_set_plan(37);
+	ksft_set_plan(38);
 	MUST(kernel_log_open(&log));
 	session = MUST(luo_retrieve_session(luo, TEST_SESSION));
 	check(-EBUSY, luo_session_finish(session), "no FINISH of a new session");
@@ -139,11 +142,18 @@ static void stage_2(int luo, const char *bdf)
 	check(true, es1370_dma_arrives(vmm.guest), "DMA still goes on");
 	retrieve_again(session, &vmm);
 
+	MUST(counters_read(&before));
 	MUST(vmm_rebuild(&vmm, &ioas, &hwpt));
+	MUST(counters_read(&after));
+	tables = after.iommu_pages - before.iommu_pages;
 	check(0, vfio_pci_attach(&vmm.dev, hwpt), "replace");
 	check(0, luo_session_finish(session), "FINISH at last");
 	check(true, es1370_dma_arrives(vmm.guest), "DMA goes on after it");
+	MUST(counters_read(&before));
 	vmm_destroy(&vmm);
+	MUST(counters_read(&after));
+	check(tables, after.total - before.total,
+	      "closing the iommufd frees the restored page tables");
 	finish_other(other_session, &other);
 
 	kernel_log_read(&log);
