@@ -48,6 +48,12 @@ void vfio_device_revoke_retrieved(struct vfio_device *device)
 		vfio_device_put_registration(device);
 }
 
+/* Whoever uses the file now may not be the one who bound it. */
+bool vfio_df_is_retrieved(struct vfio_device_file *df)
+{
+	return df->retrieved;
+}
+
 bool vfio_df_is_revoked(struct vfio_device_file *df)
 {
 	lockdep_assert_held(&df->device->dev_set->lock);

@@ -80,8 +80,10 @@ static void retrieve_again(int session, const struct vmm *vmm)
 	check(0, iommufd_destroy(again.iommufd, ioas), "the same iommufd again");
 
 	MUST(vmm_retrieve_device(&again, session));
-	check(-EINVAL, vfio_pci_bind(&again.dev, again.iommufd),
+	again.dev.id = 0;
+	check(0, vfio_pci_bind(&again.dev, again.iommufd),
 	      "the same device again, which is bound already");
+	check(vmm->dev.id, again.dev.id, "under the same id");
 	MUST(es1370_stop(&again.dev));
 	check(false, es1370_dma_arrives(vmm->guest), "it can be stopped");
 	MUST(es1370_start(&vmm->dev, GUEST_IOVA));
