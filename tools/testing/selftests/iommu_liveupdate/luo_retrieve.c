@@ -106,7 +106,7 @@ static void stage_2(int luo, const char *bdf)
 	long tables;
 
 	ksft_print_header();
-	ksft_set_plan(38);
+	ksft_set_plan(39);
 	MUST(kernel_log_open(&log));
 	session = MUST(luo_retrieve_session(luo, TEST_SESSION));
 	check(-EBUSY, luo_session_finish(session), "no FINISH of a new session");
