@@ -31,6 +31,8 @@ struct Agent {
     /// Memory of VMMs that are gone. The harness still watches it, so it must not be used for
     /// anything else.
     watched: Vec<GuestMemory>,
+    /// The same of VMMs that were other processes.
+    orphaned: Vec<File>,
     hog: Option<Hog>,
 }
 
@@ -136,7 +138,9 @@ impl Agent {
                 Reply::Back(way_back.go_on(vmm, to)?)
             }
             Request::ComeBackAndDie { devices, to } => {
-                Reply::Back(child::come_back_and_die(&devices, to)?)
+                let (back, memory) = child::come_back_and_die(&devices, to)?;
+                self.orphaned.extend(memory);
+                Reply::Back(back)
             }
             Request::TryFinish => Reply::Outcome {
                 errno: self.vmm()?.try_finish()?,
@@ -153,7 +157,9 @@ impl Agent {
                 self.watched.extend(vmm.close());
                 Reply::Outcome { errno: reaped? }
             }
-            Request::GiveUp { device } => self.vmm()?.give_up(device).map(|()| Reply::Done)?,
+            Request::GiveUp { device } => Reply::Outcome {
+                errno: errno::outcome(self.vmm()?.give_up(device))?,
+            },
             Request::Swap { count } => self.vmm()?.swap_often(count).map(|()| Reply::Done)?,
             Request::PunchHole => Reply::Outcome {
                 errno: checks::punch_hole(self.vmm()?.memory()?)?,

@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What is done when the VMM never comes back.
 
+use crate::errno::outcome;
 use crate::vmm::Vmm;
 use anyhow::{Result, ensure};
 use protocol::{Device, OUTCOME_OK};
 
 /// Retrieves everything into an empty `vmm`, whatever another one had done with it before it died,
-/// ends the DMA of the functions and releases what was kept for them. Returns what `FINISH` gave.
+/// ends the DMA of the functions and releases what was kept for them. Returns what `FINISH` gave, or
+/// retrieving the session if there is none.
 pub fn reap(vmm: &mut Vmm, devices: &[Device]) -> Result<String> {
-    vmm.retrieve_session()?;
+    let session = outcome(vmm.retrieve_session())?;
+    if session != OUTCOME_OK {
+        return Ok(session);
+    }
     vmm.retrieve_memory()?;
     vmm.retrieve_iommufd()?;
     for outcome in vmm.retrieve_functions(devices)? {

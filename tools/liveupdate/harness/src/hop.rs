@@ -16,8 +16,8 @@ use std::time::Duration;
 
 /// A driver that binds to any function and, unlike vfio-pci, leaves the IOMMU to the kernel.
 const HOST_DRIVER: &str = "uio_pci_generic";
-/// Commands that are outstanding at the end, which are waited for.
-const OUTSTANDING_LAST: u16 = 300;
+/// Commands that are queued after the last update, and waited for.
+const QUEUED_LAST: u16 = 30;
 
 /// When what was asked for.
 #[derive(Clone, Debug)]
@@ -78,30 +78,78 @@ impl Hop {
     }
 }
 
-/// The stages in the order of their pauses; each pause has its checks.
+/// The way back with its pauses, in which others try what they must not.
 struct WayBack<'a> {
     run: &'a mut Run,
     devices: &'a [Device],
+    found: Found,
+}
+
+/// What it gave.
+#[derive(Default)]
+struct Found {
     back: Back,
+    early_finish: String,
+    punch_hole: String,
+    swaps: u32,
+    retrieve: Range<Duration>,
+    remove: Range<Duration>,
+    swap: Range<Duration>,
+    finish: Range<Duration>,
 }
 
 impl WayBack<'_> {
+    fn stopped(&self) -> bool {
+        self.found.back.stopped.is_some()
+    }
+
     /// Goes on to the end of `to`, unless it has stopped; returns when that was.
     fn go_on(&mut self, to: Stage) -> Result<Range<Duration>> {
         let start = self.run.vm.clock.now();
-        if self.back.stopped.is_none() {
+        if !self.stopped() {
             let more = self.run.come_back(self.devices, to)?;
-            self.back.append(more);
+            self.found.back.append(more);
         }
         Ok(start..self.run.vm.clock.now())
     }
 
     /// Does `check` unless the way back has stopped.
     fn check(&mut self, request: &Request) -> Result<String> {
-        match self.back.stopped {
-            Some(_) => Ok(NOT_TRIED.into()),
-            None => self.run.vm.outcome(request),
+        if self.stopped() {
+            return Ok(NOT_TRIED.into());
         }
+        self.run.vm.outcome(request)
+    }
+
+    /// Gets everything back, up to the restored page tables.
+    fn retrieve(&mut self, remove: Option<Device>, status: &Status) -> Result<()> {
+        self.found.retrieve = self.go_on(Stage::Iommufd)?;
+        let start = self.run.vm.clock.now();
+        if let Some(device) = remove {
+            sleep(QUIET);
+            status.phase("removing a device");
+            self.run.vm.request_done(&Request::Remove { device })?;
+        }
+        self.found.remove = start..self.run.vm.clock.now();
+        self.found.retrieve.end = self.go_on(Stage::Attach)?.end;
+        self.found.early_finish = self.check(&Request::TryFinish)?;
+        self.found.punch_hole = self.check(&Request::PunchHole)?;
+        let end = self.found.retrieve.end;
+        (self.found.swap, self.found.finish) = (end..end, end..end);
+        Ok(())
+    }
+
+    /// Replaces the page tables, `more` times after the first, and finishes.
+    fn finish(&mut self, more: u32) -> Result<()> {
+        self.go_on(Stage::Verify)?;
+        self.found.swap = self.go_on(Stage::Swap)?;
+        if !self.stopped() {
+            self.run.swap(more)?;
+            self.found.swaps = 1 + more;
+            self.found.swap.end = self.run.vm.clock.now();
+        }
+        self.found.finish = self.go_on(Stage::Finish)?;
+        Ok(())
     }
 }
 
@@ -123,7 +171,7 @@ fn preserve(run: &mut Run, scenario: &Scenario) -> Result<(Range<Duration>, Pres
 /// Replaces the kernel for the `number`th time.
 pub fn run(run: &mut Run, scenario: &Scenario, number: usize, status: &Status) -> Result<Hop> {
     let last = number + 1 == scenario.hops;
-    let came_back = scenario.sessions.last().copied().unwrap_or_default();
+    let devices = scenario.sessions.last().copied().unwrap_or_default();
     status.phase("loading the next kernel");
     run.vm.load_kernel(scenario.next_cmdline)?;
     sleep(QUIET);
@@ -145,7 +193,7 @@ pub fn run(run: &mut Run, scenario: &Scenario, number: usize, status: &Status) -
     }
     let (kexec_end, new) = run.vm.hello()?;
 
-    status.phase("coming back in the new kernel");
+    status.phase("trying in the new kernel what must not work");
     sleep(QUIET);
     if scenario.fill_memory {
         run.fill_memory()?;
@@ -157,41 +205,23 @@ pub fn run(run: &mut Run, scenario: &Scenario, number: usize, status: &Status) -
     })?;
     let opened = run.open_function(Device::Es1370)?;
 
-    let mut way = WayBack {
+    status.phase("coming back");
+    let mut way_back = WayBack {
         run,
-        devices: came_back,
-        back: Back::default(),
+        devices,
+        found: Found::default(),
     };
-    let retrieve_start = way.go_on(Stage::Iommufd)?.start;
-    let remove_start = way.run.vm.clock.now();
-    if let Some(device) = scenario.remove {
-        sleep(QUIET);
-        status.phase("removing a device");
-        way.run.vm.request_done(&Request::Remove { device })?;
-    }
-    let remove = remove_start..way.run.vm.clock.now();
-    let retrieve = retrieve_start..way.go_on(Stage::Attach)?.end;
-    let early_finish = way.check(&Request::TryFinish)?;
-    let punch_hole = way.check(&Request::PunchHole)?;
-    let mut swap = retrieve.end..retrieve.end;
-    let mut finish = swap.clone();
-    let mut swaps = 0;
+    way_back.retrieve(scenario.remove, status)?;
     if last || !scenario.unfinished {
-        way.go_on(Stage::Verify)?;
-        status.phase("swapping the page tables");
-        swap = way.go_on(Stage::Swap)?;
-        if way.back.stopped.is_none() {
-            way.run.swap(scenario.swaps)?;
-            swaps = 1 + scenario.swaps;
-            swap.end = way.run.vm.clock.now();
+        way_back.finish(scenario.swaps)?;
+    }
+    let found = way_back.found;
+    if found.back.stopped.is_none() && devices.contains(&Device::Nvme) {
+        match last {
+            true => run.queue_more(QUEUED_LAST)?,
+            false => run.vm.queue_ios(OUTSTANDING)?,
         }
-        finish = way.go_on(Stage::Finish)?;
     }
-    let back = way.back;
-    if last && back.stopped.is_none() && came_back.contains(&Device::Nvme) {
-        run.vm.queue_ios(OUTSTANDING_LAST)?;
-    }
-    let usage = run.usage()?;
     Ok(Hop {
         number,
         new,
@@ -200,18 +230,18 @@ pub fn run(run: &mut Run, scenario: &Scenario, number: usize, status: &Status) -
         taken_over,
         host_driver_bind,
         opened,
-        back,
-        early_finish,
-        punch_hole,
-        swaps,
-        usage,
+        back: found.back,
+        early_finish: found.early_finish,
+        punch_hole: found.punch_hole,
+        swaps: found.swaps,
+        usage: run.usage()?,
         marks: Marks {
             preserve,
             kexec: kexec_start..kexec_end,
-            retrieve,
-            remove,
-            swap,
-            finish,
+            retrieve: found.retrieve,
+            remove: found.remove,
+            swap: found.swap,
+            finish: found.finish,
         },
     })
 }

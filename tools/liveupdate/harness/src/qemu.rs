@@ -49,6 +49,11 @@ impl Topology {
         match self {
             Self::RootBus => &[NVME_ON_ROOT_BUS],
             Self::RootPort => &[
+                // The port's own hot-plug instead of ACPI's.
+                (
+                    "-global",
+                    "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off",
+                ),
                 ("-device", "pcie-root-port,id=root-port,chassis=1,addr=8"),
                 ("-device", "nvme,id=nvme,serial=liveupdate,bus=root-port"),
             ],

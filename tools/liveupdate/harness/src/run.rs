@@ -27,9 +27,9 @@ const UNITS: &str = "/sys/kernel/debug/iommu/liveupdate/units";
 pub const QUIET: Duration = Duration::from_millis(500);
 /// How long the last command may take.
 const COMPLETE: Duration = Duration::from_secs(60);
-/// Commands that are outstanding while something happens: a few seconds' worth.
-pub const OUTSTANDING: u16 = 800;
-/// So many take less than that.
+/// Commands that are outstanding while something happens: more than it takes.
+pub const OUTSTANDING: u16 = 600;
+/// So many take much less than that.
 const SWAPS_AT_ONCE: u32 = 1000;
 /// Without progress for this long, no further completion is expected.
 const STALLED: Duration = Duration::from_secs(2);
@@ -204,6 +204,20 @@ impl Run {
         Ok((self.filled, self.filled(&Request::CheckMemory)?))
     }
 
+    fn verify_reads(&mut self) -> Result<VerifiedReads> {
+        match self.vm.request(&Request::VerifyReads)? {
+            Reply::Reads(reads) => Ok(reads),
+            reply => bail!("unexpected {reply:?}"),
+        }
+    }
+
+    /// Queues `count` commands behind those that are outstanding.
+    pub fn queue_more(&mut self, count: u16) -> Result<()> {
+        let reads = self.verify_reads()?;
+        let outstanding = reads.queued.saturating_sub(reads.completed);
+        self.vm.queue_ios(outstanding + count)
+    }
+
     /// Asks until all commands are completed or no more complete.
     pub fn wait_for_reads(&mut self) -> Result<VerifiedReads> {
         let clock = self.vm.clock;
@@ -212,10 +226,7 @@ impl Run {
         let mut last = 0;
         let mut details = Vec::new();
         loop {
-            let mut reads = match self.vm.request(&Request::VerifyReads)? {
-                Reply::Reads(reads) => reads,
-                reply => bail!("unexpected {reply:?}"),
-            };
+            let mut reads = self.verify_reads()?;
             details.append(&mut reads.details);
             let now = clock.now();
             if reads.completed > last {

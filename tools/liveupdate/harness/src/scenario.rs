@@ -10,14 +10,10 @@ use crate::status::Status;
 use crate::timeline::{KernelLog, split_kernels};
 use crate::vm::{Machine, Remains};
 use anyhow::{Context, Result};
-use devices::plan::COMMANDS;
 use protocol::{Device, Hello, OUTCOME_OK, Stage, VerifiedReads};
 use std::ops::Range;
 use std::thread::sleep;
 use std::time::Duration;
-
-/// Commands that the drive completes in a second.
-pub const IOS_PER_SECOND: u32 = 100;
 
 /// Everything that was observed.
 pub struct Record {
@@ -147,8 +143,7 @@ pub fn run(options: &Options, scenario: &Scenario) -> Result<Record> {
     status.phase("booting");
     let machine = Machine {
         topology: scenario.topology,
-        ios: COMMANDS,
-        ios_per_second: IOS_PER_SECOND,
+        ..Machine::LOADED
     };
     let devices = [Device::Es1370, Device::Nvme];
     let (mut run, old) = Run::start(options, scenario.name, &machine, &devices)?;

@@ -128,23 +128,34 @@ fn complaints(record: &Record) -> Vec<String> {
         .collect()
 }
 
-/// What must hold for a device whose page tables are handed over, from the kexec to `FINISH`.
-fn goes_on(hop: &Hop, series: &Series) -> Property {
-    let window = &(hop.marks.kexec.start..hop.marks.finish.end);
+/// What must hold for a device whose page tables are handed over.
+fn goes_on(record: &Record, hop: &Hop, series: &Series) -> [Property; 2] {
+    let name = series.device.name();
+    let window = &hop.marks.kexec;
     let gap = series.max_gap(window);
-    Property::new(
-        format!(
-            "{}: DMA in every {} ms of the kexec and the way back",
-            series.device.name(),
-            MAX_GAP.as_millis()
+    let next = record.hops.get(hop.number + 1);
+    let end = next.map_or(record.afterwards.end, |next| next.marks.kexec.start);
+    let back = series.within(&(window.end..hop.marks.finish.end));
+    let after = series.within(&(hop.marks.finish.end..end));
+    [
+        Property::new(
+            format!(
+                "{name}: DMA in every {} ms of the kexec",
+                MAX_GAP.as_millis()
+            ),
+            gap <= MAX_GAP,
+            format!(
+                "longest gap {} ms, {} bytes",
+                gap.as_millis(),
+                series.within(window).bytes
+            ),
         ),
-        gap <= MAX_GAP,
-        format!(
-            "longest gap {} ms, {} bytes",
-            gap.as_millis(),
-            series.within(window).bytes
+        Property::new(
+            format!("{name}: DMA in the new kernel, up to FINISH and after it"),
+            back.bytes > 0 && after.bytes > 0,
+            format!("{} bytes, then {}", back.bytes, after.bytes),
         ),
-    )
+    ]
 }
 
 /// What must hold for a device whose page tables are not handed over.
@@ -336,7 +347,7 @@ fn hop(record: &Record, hop: &Hop) -> Result<Vec<Property>> {
         if !preserves(series.device) {
             properties.extend(dies(record, hop, series)?);
         } else if record.scenario.remove != Some(series.device) {
-            properties.push(goes_on(hop, series));
+            properties.extend(goes_on(record, hop, series));
         }
     }
     properties.extend(ownership(

@@ -12,6 +12,7 @@ use crate::qemu::{CMDLINE, Qemu, Resources, Topology};
 use crate::ram::GuestRam;
 use crate::run_dir::RunDir;
 use anyhow::{Context, Result, anyhow, bail};
+use devices::plan::COMMANDS;
 use protocol::{Hello, Reply, Request};
 use qapi::{Qmp, Stream, qmp};
 use std::io::BufReader;
@@ -63,6 +64,13 @@ pub struct Machine {
 }
 
 impl Machine {
+    /// For runs in which the drive is busy all the time.
+    pub const LOADED: Self = Self {
+        topology: Topology::RootBus,
+        ios: COMMANDS,
+        ios_per_second: 50,
+    };
+
     /// For runs in which nobody uses the drive.
     pub const PLAIN: Self = Self {
         topology: Topology::RootBus,

@@ -180,7 +180,7 @@ pub enum Request {
     /// Retrieve what a VMM has left behind, and release it. Answer: `Outcome` of the last step,
     /// `FINISH`.
     Reap { devices: Vec<Device> },
-    /// Give a function up whose way back has not been completed. Answer: `Done`.
+    /// Give a function up whose way back has not been completed. Answer: `Outcome`.
     GiveUp { device: Device },
     /// Attach the functions `count` times to another page table of the same memory. Answer: `Done`.
     Swap { count: u32 },

@@ -8,7 +8,11 @@ use protocol::Device;
 
 impl Vmm {
     /// Stops the DMA of a function and destroys the page table that it was restored with,
-    /// wherever the way back of this or another VMM had stopped.
+    /// wherever the way back of this or another VMM had stopped, and closes the function.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` if it is not there any more; then there is nothing to stop.
     pub fn give_up(&mut self, device: Device) -> Result<()> {
         let at = self.functions.iter().position(|f| f.device == device);
         let function = self.functions.remove(at.context("no such function")?);
@@ -17,10 +21,8 @@ impl Vmm {
 
     fn release(&self, function: &PassedThrough) -> Result<()> {
         let iommufd = self.iommufd()?;
-        if function.id.is_none() {
-            // EINVAL: it is bound already, by a VMM that has died.
-            unless(function.vfio.bind(iommufd).map(drop), &["EINVAL"])?;
-        }
+        // Binding what is bound already, by a VMM that has died, works.
+        function.vfio.bind(iommufd)?;
         let restored = match iommufd.restore_hwpt(function.device.hwpt_token()) {
             Ok(restored) => Some(restored),
             // Destroyed already.

@@ -4,13 +4,11 @@
 
 use super::results::Results;
 use crate::cli::{Options, TestOptions};
-use crate::qemu::Topology;
 use crate::run::Run;
-use crate::scenario::{self, IOS_PER_SECOND, Record, Scenario};
+use crate::scenario::{self, Record, Scenario};
 use crate::verdict::{self, Property};
 use crate::vm::Machine;
 use anyhow::Result;
-use devices::plan::COMMANDS;
 use protocol::Device;
 
 /// Swaps that must go unnoticed.
@@ -39,13 +37,8 @@ fn hitless(record: &Record) -> Result<Vec<Property>> {
 
 /// Swaps until there is a fault; returns the number of swaps and of faults.
 fn control(options: &Options) -> Result<(u32, usize)> {
-    let machine = Machine {
-        topology: Topology::RootBus,
-        ios: COMMANDS,
-        ios_per_second: IOS_PER_SECOND,
-    };
     let devices = [Device::Es1370, Device::Nvme];
-    let (mut run, _) = Run::start(options, "swaps-unpatched", &machine, &devices)?;
+    let (mut run, _) = Run::start(options, "swaps-unpatched", &Machine::LOADED, &devices)?;
     let mut swaps = 0;
     let mut faults = 0;
     while faults == 0 && swaps < CONTROL_MOST {

@@ -9,7 +9,7 @@ use crate::timeline::{KernelLog, split_kernels};
 use crate::verdict::{Property, read_errors};
 use crate::vm::Machine;
 use anyhow::{Result, ensure};
-use protocol::{Back, Device, OUTCOME_OK, Request, Stage};
+use protocol::{Back, Device, NOT_TRIED, OUTCOME_OK, Request, Stage};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -28,24 +28,33 @@ const UNPLUG: Duration = Duration::from_secs(30);
 /// vfio-pci waits for the VMM to close the function.
 const REQUESTED: &str = "device request";
 
-/// When it is unplugged: after this stage, or before all of them.
+/// When it is unplugged.
+enum When {
+    /// Before the VMM has done anything: there is nothing to retrieve.
+    First,
+    /// When the VMM has its file: there is nothing to bind.
+    Retrieved,
+    /// When the VMM uses it: the VMM is asked to close it.
+    Swapped,
+}
+
 struct Case {
     name: &'static str,
-    after: Option<Stage>,
+    when: When,
 }
 
 const CASES: [Case; 3] = [
     Case {
         name: "unplugged-before-retrieve",
-        after: None,
+        when: When::First,
     },
     Case {
         name: "unplugged-before-bind",
-        after: Some(Stage::Functions),
+        when: When::Retrieved,
     },
     Case {
         name: "unplugged-after-swap",
-        after: Some(Stage::Swap),
+        when: When::Swapped,
     },
 ];
 
@@ -80,26 +89,34 @@ fn unplug(options: &TestOptions, case: &Case, reference: &Usage) -> Result<Vec<P
     run.preserve(&DEVICES)?;
     run.replace_kernel()?;
     let mut back = Back::default();
-    let mut gone = false;
-    match case.after {
-        None => {
+    let device = Device::Nvme;
+    let mut gone = Ok(false);
+    let mut given_up = NOT_TRIED.to_owned();
+    match case.when {
+        When::First => {
             run.vm.unplug(UNPLUGGED)?;
-            gone = wait_until_gone(&mut run)?;
+            gone = wait_until_gone(&mut run);
         }
-        Some(stage) => {
-            back = run.come_back(&DEVICES, stage)?;
+        When::Retrieved => {
+            back = run.come_back(&DEVICES, Stage::Functions)?;
+            run.vm.unplug(UNPLUGGED)?;
+            gone = wait_until_gone(&mut run);
+            given_up = run.vm.outcome(&Request::GiveUp { device })?;
+        }
+        When::Swapped => {
+            back = run.come_back(&DEVICES, Stage::Swap)?;
             run.vm.unplug(UNPLUGGED)?;
             run.vm.wait_for_line(REQUESTED)?;
-            let device = Device::Nvme;
-            run.vm.request_done(&Request::GiveUp { device })?;
+            given_up = run.vm.outcome(&Request::GiveUp { device })?;
         }
     }
     if back.stopped.is_none() {
         back.append(run.come_back(&DEVICES, Stage::Finish)?);
     }
-    if case.after.is_some() {
-        gone = wait_until_gone(&mut run)?;
+    if let When::Swapped = case.when {
+        gone = wait_until_gone(&mut run);
     }
+    let gone = gone?;
     let finished = run.vm.clock.now();
     sleep(QUIET);
     let end = run.vm.clock.now();
@@ -117,9 +134,10 @@ fn unplug(options: &TestOptions, case: &Case, reference: &Usage) -> Result<Vec<P
         .filter(|outcome| outcome.device == Device::Nvme)
         .map(|outcome| &*outcome.errno)
         .collect();
-    let expected = match case.after {
-        None => "ENODEV",
-        Some(_) => OUTCOME_OK,
+    let (expected, expected_then) = match case.when {
+        When::First => ("ENODEV", NOT_TRIED),
+        When::Retrieved => (OUTCOME_OK, "ENODEV"),
+        When::Swapped => (OUTCOME_OK, OUTCOME_OK),
     };
     let goes_on = seen
         .series
@@ -130,6 +148,7 @@ fn unplug(options: &TestOptions, case: &Case, reference: &Usage) -> Result<Vec<P
     Ok(vec![
         Property::none("no data error", &read_errors(&reads)),
         Property::equal("what retrieving the function gives", &nvme, expected),
+        Property::equal("what stopping it gives", &given_up, expected_then),
         Property::new("the function is gone", gone, format!("gone: {gone}")),
         Property::none(
             "the VMM comes back, up to FINISH",
