@@ -23,7 +23,7 @@
 #define OPCODE_IDENTIFY		0x06
 #define IDENTIFY_CONTROLLER	0x01
 /* In the last word of a completion: whether it is new, and an error code. */
-#define COMPLETION_PHASE	(1 << 16)
+#define COMPLETION_PHASE	0x10000
 #define COMPLETION_ERROR	(0x7fffU << 17)
 
 #define COMPLETIONS_OFFSET	4096
