@@ -54,6 +54,14 @@ bool vfio_df_is_retrieved(struct vfio_device_file *df)
 	return df->retrieved;
 }
 
+/* The next user of a retrieved file, which is bound, sets interrupts up anew. */
+int vfio_df_change_user(struct vfio_device_file *df)
+{
+	return vfio_pci_assume_lost_irqs(container_of(df->device,
+						      struct vfio_pci_core_device,
+						      vdev));
+}
+
 bool vfio_df_is_revoked(struct vfio_device_file *df)
 {
 	lockdep_assert_held(&df->device->dev_set->lock);
