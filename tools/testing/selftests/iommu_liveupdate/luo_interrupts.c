@@ -185,6 +185,12 @@ static void check_msix(void)
 	check(false, vfio_irq_arrived(first) || vfio_irq_arrived(second),
 	      "no vector is signalled again");
 
+	/* Whoever binds it again may be the next VMM. */
+	MUST(vfio_irq_disable(dev, MSIX));
+	MUST(vfio_pci_bind(&disk.vmm.dev, disk.vmm.iommufd));
+	MUST(vfio_irq_set(dev, MSIX, 0, first));
+	check(true, vfio_irq_arrived(first), "unless the device is bound again");
+
 	/* The queues are where they were, so the controller was not reset. */
 	MUST(nvme_admin_identify(dev, guest, GUEST_IOVA, 1));
 	check(true, nvme_admin_completes(guest, 1), "a command completes");
@@ -220,7 +226,7 @@ static void check_next_user(void)
 static void run_stage_2(int luo, int state_session)
 {
 	ksft_print_header();
-	ksft_set_plan(18);
+	ksft_set_plan(19);
 	find_devices();
 	check_silent();
 	retrieve(luo, &sound, "luo-interrupts-sound");

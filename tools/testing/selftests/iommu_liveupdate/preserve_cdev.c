@@ -3,8 +3,11 @@
  * LIVEUPDATE_SESSION_PRESERVE_FD of a VFIO device: what it depends on, and that
  * a live update which is called off leaves the device as it was.
  */
-#include <libliveupdate.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <sys/eventfd.h>
+
+#include <libliveupdate.h>
 
 #include <linux/pci_regs.h>
 #include <linux/vfio.h>
@@ -297,6 +300,58 @@ TEST_F(called_off, reset_and_interrupts_can_be_changed)
 	EXPECT_EQ(0, vfio_pci_enable_dma(dev));
 	if (variant->device == PCI_DEVICE_NVME)
 		EXPECT_EQ(0, ioctl(dev->fd, VFIO_DEVICE_RESET));
+}
+
+/* A thread that does what would unmask interrupts, over and over. */
+struct unmasker {
+	const struct vfio_pci *dev;
+	atomic_bool stop;
+	atomic_ulong refused;
+	int error;
+};
+
+static void *unmask(void *arg)
+{
+	struct unmasker *unmasker = arg;
+	const struct vfio_pci *dev = unmasker->dev;
+
+	while (!unmasker->stop) {
+		int unmasked = vfio_irq_unmask_intx(dev);
+		int written = vfio_pci_enable_dma(dev);
+
+		if (unmasked == -EBUSY || written == -EBUSY)
+			unmasker->refused++;
+		if (unmasked && unmasked != -EBUSY)
+			unmasker->error = unmasked;
+		if (written && written != -EBUSY)
+			unmasker->error = written;
+	}
+	return NULL;
+}
+
+/* It is refused while the device is frozen, and at no other time. */
+TEST_F_TIMEOUT(called_off, unmasking_is_refused_meanwhile, 120)
+{
+	const struct vfio_pci *dev = &self->vmm.dev;
+	struct unmasker unmasker = { .dev = dev };
+	pthread_t thread;
+
+	if (variant->device != PCI_DEVICE_ES1370)
+		return;
+	ASSERT_EQ(0, vfio_irq_set(dev, VFIO_PCI_INTX_IRQ_INDEX, 0,
+				  self->eventfd));
+	ASSERT_EQ(0, es1370_start(dev, GUEST_IOVA));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, unmask, &unmasker));
+	for (int i = 0; i < 1000 && !unmasker.refused; i++)
+		EXPECT_EQ(-EINVAL, kexec_image_start());
+	unmasker.stop = true;
+	ASSERT_EQ(0, pthread_join(thread, NULL));
+	EXPECT_GT(unmasker.refused, 0);
+	EXPECT_EQ(0, unmasker.error);
+
+	EXPECT_EQ(0, vfio_irq_unmask_intx(dev));
+	ASSERT_EQ(0, es1370_interrupt(dev));
+	EXPECT_TRUE(vfio_irq_arrives(self->eventfd));
 }
 
 TEST_HARNESS_MAIN
