@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 
-# Our objects, one command file of kbuild each, and the kernel crate.
+# Rust objects of drivers, one command file of kbuild each.
 rust_objects() {
-	(cd "$VERSION_DIR/vm" && find drivers/iommu/liveupdate -name '.*.o.cmd' \
+	(cd "$VERSION_DIR/vm" && find drivers -name '.*.o.cmd' \
 		-exec grep -l 'rustc' {} +)
 }
 
