@@ -12,6 +12,8 @@
 # test       the same with every test that runs inside the kernel. A kernel of
 #            its own because IOMMUFD_TEST replaces parts of iommufd by mocks,
 #            and LIVEUPDATE_TEST adds records to every handover.
+# other      the same source in another configuration, which the kernel that the
+#            kexec tests boot is replaced by in one of them
 # disabled   patched, with the tree's own tests and without the project's
 #            option and Rust: has to be as the unpatched one
 # unpatched  the distribution's source with the tree's own tests, without Rust:
@@ -28,8 +30,9 @@ flavour=${1:-}
 case $flavour in
 vm) fragments=(base liveupdate) ;;
 test) fragments=(base liveupdate test liveupdate-test) ;;
+other) fragments=(base liveupdate other) ;;
 disabled | unpatched) fragments=(base test) ;;
-*) die "usage: kernel.sh vm|test|disabled|unpatched [--print]" ;;
+*) die "usage: kernel.sh vm|test|other|disabled|unpatched [--print]" ;;
 esac
 
 kmake() {
@@ -50,6 +53,11 @@ configure() {
 		rm "$new"
 	fi
 	rm -f "$new.old"
+}
+
+# A fragment may set what one before it has set to something else.
+last_of_each() {
+	tac | awk -F = '!/^CONFIG_/ || !seen[$1]++' | tac
 }
 
 # A line of the fragments that the configuration did not take is an error: an
@@ -115,7 +123,7 @@ seed
 mkdir -p "$out"
 for fragment in "${fragments[@]}"; do
 	cat "$BUILD_DIR/$fragment.config"
-done >"$out/fragment.config"
+done | last_of_each >"$out/fragment.config"
 step "Configuring the kernel ($flavour)" "$LOGS/kernel-$flavour-config.log" configure
 verify_config
 step "Building the kernel ($flavour)" "$LOGS/kernel-$flavour.log" build
