@@ -9,6 +9,8 @@ BUILD := tools/liveupdate/build
 # Read by the scripts and by liveupdate-vm.
 ACCEL ?= tcg
 export KSRC QEMU_EXTRA KCMDLINE_EXTRA ACCEL
+# Makefiles of the kernel's own tools know a variable of this name too.
+unexport DEBUG
 
 .PHONY: help demo check kernel overlay patches vm clean distclean
 
@@ -19,7 +21,7 @@ demo:
 	@$(BUILD)/demo.sh
 
 check:
-	@$(BUILD)/check.sh
+	@$(BUILD)/check.sh $(if $(filter 1,$(DEBUG)),debug)
 
 kernel:
 	@$(BUILD)/prerequisites.sh source kernel rust

@@ -1,7 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# All tests: formatting and lints, the host's tests, the tests in the VM.
+# Usage: check.sh [debug]
+#
+# All tests: formatting and lints, the host's tests, the tests in the VM. Or the
+# tests in the VM that need a kexec, on a kernel with KASAN, lockdep and the like.
 
 set -euo pipefail
 . "$(dirname "$0")/paths.sh"
@@ -17,6 +20,20 @@ set -euo pipefail
 . "$BUILD_DIR/checks/clippy.sh"
 . "$BUILD_DIR/checks/sparse.sh"
 . "$BUILD_DIR/checks/vm-tests.sh"
+. "$BUILD_DIR/checks/debug.sh"
+
+if [ "${1:-}" = debug ]; then
+	"$BUILD_DIR/prerequisites.sh" source kernel rust vm check debug
+	"$BUILD_DIR/kernel.sh" debug
+	"$BUILD_DIR/kernel.sh" other
+	"$BUILD_DIR/kernel.sh" unpatched
+	"$BUILD_DIR/selftests.sh" "${SELFTESTS[@]}"
+	rust_tools
+	rm -rf "$CHECK_LOGS"
+	check_debug
+	totals
+	exit
+fi
 
 "$BUILD_DIR/prerequisites.sh" source kernel rust vm check
 "$BUILD_DIR/kernel.sh" vm

@@ -12,6 +12,8 @@ the host kernel (Linux $SERIES)
                           devices that DMA, show that they never stopped;
                           results in out/
   make check              all tests, ends with "N passed, N failed"
+  make check DEBUG=1      the tests that need a kexec, on a kernel with KASAN,
+                          lockdep and the like; any report of it is a failure
   make kernel             build the patched kernel only
   make vm                 a shell in the VM with the patched kernel
   make overlay KSRC=TREE  put the patches and the overlay into your own tree

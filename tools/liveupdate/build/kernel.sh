@@ -12,6 +12,8 @@
 # test       the same with every test that runs inside the kernel. A kernel of
 #            its own because IOMMUFD_TEST replaces parts of iommufd by mocks,
 #            and LIVEUPDATE_TEST adds records to every handover.
+# debug      the same with KASAN, lockdep and whatever else finds defects at run
+#            time, and with what the selftests need
 # other      the same source in another configuration, which the kernel that the
 #            kexec tests boot is replaced by in one of them
 # disabled   patched, with the tree's own tests and without the project's
@@ -30,9 +32,10 @@ flavour=${1:-}
 case $flavour in
 vm) fragments=(base liveupdate) ;;
 test) fragments=(base liveupdate test liveupdate-test) ;;
+debug) fragments=(base liveupdate test debug) ;;
 other) fragments=(base liveupdate other) ;;
 disabled | unpatched) fragments=(base test) ;;
-*) die "usage: kernel.sh vm|test|other|disabled|unpatched [--print]" ;;
+*) die "usage: kernel.sh vm|test|debug|other|disabled|unpatched [--print]" ;;
 esac
 
 kmake() {
@@ -117,6 +120,7 @@ else
 	patched_tree
 	tree=$PATCHED
 	toolchain
+	[ "$flavour" != debug ] || RUST_MAKE+=(CC="$(find_clang)")
 fi
 out=$VERSION_DIR/$flavour
 seed

@@ -12,8 +12,8 @@ set -euo pipefail
 . "$(dirname "$0")/paths.sh"
 . "$BUILD_DIR/report.sh"
 
-# GROUP  WHAT  DEBIAN-PACKAGE, where WHAT is a command, or a file (or pattern)
-# with a slash.
+# GROUP  WHAT  DEBIAN-PACKAGE, where WHAT is a command, or a file (or extended
+# pattern) with a slash.
 requirements() {
 	cat <<-'EOF'
 	source	xz				xz-utils
@@ -33,6 +33,7 @@ requirements() {
 	vm	qemu-system-x86_64		qemu-system-x86
 	vm	/bin/busybox			busybox-static
 	vm	cpio				cpio
+	debug	/usr/bin/clang-@(1[7-9]|[2-9][0-9])	clang-19
 	check	/usr/bin/rustfmt		rustfmt-web
 	check	/usr/bin/clippy-driver		rust-web-clippy
 	check	sparse				sparse
@@ -44,6 +45,7 @@ requirements() {
 # User installations of cargo are often not in the PATH of make.
 PATH=$PATH:$HOME/.cargo/bin
 
+shopt -s extglob
 present() {
 	case $1 in
 	*/*) compgen -G "$1" >/dev/null ;;

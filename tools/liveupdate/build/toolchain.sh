@@ -2,11 +2,13 @@
 # shellcheck shell=bash
 #
 # The Rust toolchain for the kernel: a rustc that comes with the sources of the
-# core library, libclang and bindgen. Sourced.
+# core library, libclang and bindgen; and clang, for what GCC cannot do together
+# with Rust. Sourced.
 
 BINDGEN_MIN=0.71.1	# scripts/min-tool-version.sh of Linux 7.3
 BINDGEN_VERSION=0.73.2
 RUSTC_MIN=1.85.0
+CLANG_MIN=17.0.1
 LIBCLANG_PATTERN='/usr/lib/llvm-*/lib/libclang-[0-9]*.so*'
 
 # version_at_least FOUND WANTED
@@ -51,6 +53,19 @@ find_bindgen() {
 		return
 	done
 	return 1
+}
+
+find_clang() {
+	local clang version
+
+	for clang in $(compgen -G '/usr/bin/clang-[0-9]*' | sort -Vr) \
+			"$(command -v clang || true)"; do
+		version=$("$clang" -dumpversion 2>/dev/null) || continue
+		version_at_least "$version" "$CLANG_MIN" || continue
+		printf '%s' "$clang"
+		return
+	done
+	die "no clang $CLANG_MIN or later (Debian: clang-19)"
 }
 
 find_cargo() {

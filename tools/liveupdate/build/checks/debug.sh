@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# The tests in the VM that need a kexec, on the kernel that finds defects.
+
+DEBUG_GROUPS=(updates swaps killed unplugged selftests)
+
+# What a kernel prints about a defect, and when it stops looking for some.
+REPORTS='(BUG|WARNING|Oops|UBSAN|ODEBUG): |BUG [a-z]|kernel BUG at|Kernel panic'
+REPORTS+='|INFO: (possible|rcu|task|trying|lockdep|Slab|Object|Freed|Allocated)'
+REPORTS+='|pagealloc: |rust_kernel: panicked|turning off the locking correctness'
+
+# What LKDTM provokes, and the report of it.
+PROVOKED=(
+	"READ_AFTER_FREE	BUG: KASAN: slab-use-after-free"
+	"ARRAY_BOUNDS	UBSAN: array-index-out-of-bounds"
+	"CORRUPT_LIST_ADD	list_add corruption"
+)
+
+# every_kernel LOG PATTERN: every kernel of ours in LOG has printed PATTERN. Ours
+# is built by clang, those that only follow it or are compared with it by GCC.
+every_kernel() {
+	local kernels found
+
+	kernels=$(grep -c '\] Linux version .*clang' "$1")
+	found=$(grep -c "$2" "$1")
+	[ "$kernels" -eq "$found" ] ||
+		{ echo "FAIL $1: \"$2\" from $found of $kernels kernels"; return 1; }
+}
+
+# no_reports DIR: no kernel log below DIR has a report, and the kernels were able
+# to report.
+no_reports() {
+	local log logs status=0
+
+	mapfile -t logs < <(find "$1" -name console.log | sort)
+	grep -q 'KernelAddressSanitizer initialized' "${logs[@]}" /dev/null ||
+		{ echo "FAIL no log of a kernel with KASAN in $1"; return 1; }
+	for log in "${logs[@]}"; do
+		every_kernel "$log" 'KernelAddressSanitizer initialized' || status=1
+		every_kernel "$log" 'Lock dependency validator' || status=1
+		! grep -EH -m 3 "$REPORTS" "$log" | sed 's/^/FAIL /' | grep . || status=1
+	done
+	return "$status"
+}
+
+# provoked TYPE REPORT: the kernel reports it, and no_reports() sees that.
+provoked() {
+	local out=$TOP/out/debug-provoked/$1
+
+	rm -rf "$out"
+	"$LIVEUPDATE_VM" boot --kernel "$("$BUILD_DIR/kernel.sh" debug --print)" \
+		--guest "$LIVEUPDATE_GUEST" --timeout 600 --out "$out" \
+		--cmdline-extra "lkdtm.cpoint_name=DIRECT lkdtm.cpoint_type=$1" &&
+		grep -r "$2" "$out" && ! no_reports "$out"
+}
+
+check_debug() {
+	local kernel out=$TOP/out/debug type report group only=()
+
+	kernel=$("$BUILD_DIR/kernel.sh" debug --print)
+	for report in "${PROVOKED[@]}"; do
+		IFS=$'\t' read -r type report <<<"$report"
+		check "a provoked defect is reported: $report" provoked "$type" "$report"
+	done
+
+	for group in "${DEBUG_GROUPS[@]}"; do
+		only+=(--only "$group")
+	done
+	rm -rf "$out"
+	suite "tests in the VM (debug)" "$LIVEUPDATE_VM" test "${only[@]}" \
+		--kernel "$kernel" --test-kernel "$kernel" \
+		--other-kernel "$("$BUILD_DIR/kernel.sh" other --print)" \
+		--unpatched-kernel "$("$BUILD_DIR/kernel.sh" unpatched --print)" \
+		--selftests "$("$BUILD_DIR/selftests.sh" --print)" \
+		--guest "$LIVEUPDATE_GUEST" --timeout 600 --out "$out"
+	check "no report in the kernel logs" no_reports "$out"
+}
