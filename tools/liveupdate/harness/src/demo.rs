@@ -12,7 +12,7 @@ use anyhow::Result;
 pub fn run(options: &Options) -> Result<bool> {
     let preserved = scenario::run(options, &Scenario::DEMO)?;
     let control = scenario::run(options, &Scenario::CONTROL)?;
-    let mut properties = verdict::update(&preserved)?;
+    let mut properties = verdict::demo(&preserved)?;
     let controls = verdict::update(&control)?.into_iter();
     properties.extend(controls.map(|property| property.of("control")));
     report::write(options, &preserved, &control, &properties)?;

@@ -45,8 +45,9 @@ struct Run<'a> {
     swaps: u32,
     faults_during_swaps: usize,
     /// Pages of page tables in the last kernel, when everything is finished, minus those in the
-    /// first one, with the same devices attached to page tables of the same memory.
-    iommu_pages_leaked: i64,
+    /// first one, with the same devices attached to page tables of the same memory; nothing if
+    /// they are not.
+    iommu_pages_leaked: Option<i64>,
     finish: &'a str,
     preserve_steps: &'a [Step],
     way_back_steps: &'a [Step],
@@ -113,6 +114,11 @@ fn run(record: &Record) -> Result<Run<'_>> {
             (series.device.name(), dma)
         })
         .collect();
+    let finish = record.last()?.outcome(Stage::Finish);
+    let leaked = match finish {
+        OUTCOME_OK => Some(iommu_pages_leaked(record)?),
+        _ => None,
+    };
     let hops = record.hops.iter();
     let comparisons = hops.clone().flat_map(|hop| &hop.back.comparisons);
     let functions = back.functions.iter().map(|outcome| &outcome.errno);
@@ -135,8 +141,8 @@ fn run(record: &Record) -> Result<Run<'_>> {
         verify: common(comparisons.map(|comparison| &comparison.result), "EQUAL"),
         swaps: hops.clone().map(|hop| hop.swaps).sum(),
         faults_during_swaps: faults_during_swaps(record),
-        iommu_pages_leaked: iommu_pages_leaked(record)?,
-        finish: record.last()?.outcome(Stage::Finish),
+        iommu_pages_leaked: leaked,
+        finish,
         preserve_steps: &hop.preserved.steps,
         way_back_steps: &back.done,
         phases: phases(record)?,

@@ -17,7 +17,7 @@ const LANE: f64 = 90.0;
 const SPACE: f64 = 24.0;
 const HEADER: f64 = 60.0;
 const PHASE_ROW: f64 = 12.0;
-const PHASE_ROWS: u8 = 3;
+const PHASE_ROWS: u8 = 4;
 const PHASE_BAR: f64 = PHASE_ROW * PHASE_ROWS as f64;
 
 const BACKGROUND: &str = "#ffffff";
@@ -101,7 +101,8 @@ fn lane(record: &Record, series: &Series, scale: &Scale, y: f64, title: &str, fi
 /// Names of the phases.
 fn phase_bar(record: &Record, scale: &Scale, y: f64) -> Result<Group> {
     let zero = record.first()?.marks.kexec.start.as_secs_f64();
-    let mut group = Group::new();
+    // Names over all bars: those of short phases reach into the next.
+    let (mut bars, mut names) = (Group::new(), Group::new());
     let inside = phases(record)?
         .into_iter()
         .filter(|phase| phase.name != "boot");
@@ -113,9 +114,10 @@ fn phase_bar(record: &Record, scale: &Scale, y: f64) -> Result<Group> {
         let x = scale.x(time(phase.start_ms))..scale.x(time(phase.start_ms + phase.duration_ms));
         // Short phases lie close together; their names need not.
         let label = text(x.start + 2.0, y + row + 10.0, 10, phase.name);
-        group = group.add(rectangle(x, y, PHASE_BAR, fill)).add(label);
+        bars = bars.add(rectangle(x, y, PHASE_BAR, fill));
+        names = names.add(label);
     }
-    Ok(group)
+    Ok(Group::new().add(bars).add(names))
 }
 
 fn time_axis(record: &Record, scale: &Scale, y: f64) -> Result<Group> {
