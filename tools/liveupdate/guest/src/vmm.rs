@@ -4,7 +4,7 @@
 //! page table (HWPT) of its own.
 //!
 //! Devices go on with their DMA from [`Vmm::start_dma`] on, all the way there and back. Vcpus, of
-//! which this VMM has none, would be paused before [`Vmm::preserve`] at the earliest and go on after
+//! which this VMM has none, would stop before the kexec and go on after
 //! [`Vmm::set_up_interrupts`].
 
 mod access;

@@ -134,11 +134,61 @@ fn verdict(run: Run, case: &Case, record: &Record) -> Result<Vec<Property>> {
     Ok(properties)
 }
 
+/// Where it is killed before another VMM goes the whole way back in its place. What it builds later
+/// stays in the iommufd until that is closed.
+const INHERITED: [Stage; 3] = [Stage::Bind, Stage::Restore, Stage::Attach];
+
+fn inherit_at(options: &TestOptions, stage: Stage, name: &str) -> Result<Vec<Property>> {
+    let (mut run, _) = Run::start(&options.common, name, &Machine::PLAIN, &DEVICES)?;
+    let before = run.usage()?;
+    run.vm.load_kernel("")?;
+    run.preserve(&DEVICES)?;
+    run.replace_kernel()?;
+    run.come_back_and_die(&DEVICES, stage)?;
+    let back = run.come_back(&DEVICES, Stage::Finish)?;
+    let after = run.usage()?;
+    let finished = run.vm.clock.now();
+    sleep(QUIET);
+    let end = run.vm.clock.now();
+    let seen = run.end()?;
+
+    let stopped = back.stopped.iter().map(|stopped| stopped.message.clone());
+    let kernels = split_kernels(&seen.remains.console);
+    let complaints = kernels.iter().flat_map(KernelLog::complaints);
+    let complaints: Vec<_> = complaints.map(str::to_owned).collect();
+    let window = finished..end;
+    let bytes = seen
+        .series
+        .iter()
+        .map(|series| series.within(&window).bytes);
+    let bytes: u64 = bytes.sum();
+    Ok(vec![
+        Property::none(
+            "another VMM comes back, up to FINISH",
+            &stopped.collect::<Vec<_>>(),
+        ),
+        Property::new("the device goes on", bytes > 0, format!("{bytes} bytes")),
+        Property::new(
+            "page tables take as much as before",
+            before == after,
+            format!("{after:?}, {before:?} before"),
+        ),
+        Property::none("no kernel complains", &complaints),
+    ])
+}
+
 /// Kills a VMM at each stage.
 pub fn run(options: &TestOptions, results: &mut Results) -> Result<()> {
     for case in &CASES {
         let name = format!("killed-{}", case.stage.name());
         match kill_at(options, case, &name) {
+            Ok(properties) => results.properties(&name, properties),
+            Err(error) => results.fail(&name, &format!("{error:#}")),
+        }
+    }
+    for stage in INHERITED {
+        let name = format!("killed-{}-inherited", stage.name());
+        match inherit_at(options, stage, &name) {
             Ok(properties) => results.properties(&name, properties),
             Err(error) => results.fail(&name, &format!("{error:#}")),
         }
