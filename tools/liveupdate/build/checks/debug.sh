@@ -73,6 +73,6 @@ check_debug() {
 		--other-kernel "$("$BUILD_DIR/kernel.sh" other --print)" \
 		--unpatched-kernel "$("$BUILD_DIR/kernel.sh" unpatched --print)" \
 		--selftests "$("$BUILD_DIR/selftests.sh" --print)" \
-		--guest "$LIVEUPDATE_GUEST" --timeout 600 --out "$out"
+		--guest "$LIVEUPDATE_GUEST" --timeout 600 --slow-drive 2 --out "$out"
 	check "no report in the kernel logs" no_reports "$out"
 }

@@ -3,6 +3,7 @@
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 #[derive(Parser)]
@@ -71,6 +72,10 @@ pub struct Options {
     /// Seconds that a kernel may take to answer
     #[arg(long, default_value_t = 120)]
     pub timeout: u64,
+
+    /// Slow the drive down by this factor, so that a slow kernel finds it busy all the time
+    #[arg(long, value_name = "FACTOR", default_value = "1")]
+    pub slow_drive: NonZeroU32,
 }
 
 impl Options {

@@ -103,7 +103,7 @@ impl Vm {
         let drive = Drive::create(
             files.path().join("drive"),
             machine.ios,
-            machine.ios_per_second,
+            machine.ios_per_second.div_ceil(options.slow_drive.get()),
         )?;
         let ram = Arc::new(GuestRam::create()?);
         let cmdline = cmdline(options);
