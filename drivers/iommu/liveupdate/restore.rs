@@ -75,6 +75,9 @@ fn restore_record(
     if progress.rejected.contains(&record.address) {
         return Err("it was rejected before");
     }
+    if progress.gone.contains(&record.domain) {
+        return Err("its session is finished");
+    }
     if function.vendor_device != record.vendor_device || function.class != record.class {
         return Err("it is another device");
     }
