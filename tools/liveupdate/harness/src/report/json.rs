@@ -11,6 +11,8 @@ use anyhow::Result;
 use protocol::{Device, NOT_TRIED, OUTCOME_OK, Stage, Step, Tree};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::Duration;
 
 #[derive(Serialize)]
 struct Demo<'a> {
@@ -21,7 +23,7 @@ struct Demo<'a> {
     passed: bool,
 }
 
-/// The devices' numbers are those of the first update.
+/// What is not said to be of all updates is of the first.
 #[derive(Serialize)]
 struct Run<'a> {
     kernel_version: &'a str,
@@ -58,13 +60,14 @@ struct Run<'a> {
 
 #[derive(Serialize)]
 struct Dma {
-    /// Bytes written by the device from reboot(2) to the new kernel's userspace.
+    /// Bytes written by the device from reboot(2) to the new kernel's userspace, in the first
+    /// update.
     bytes_during_kexec: u64,
-    /// Longest time without progress in it.
+    /// Longest time without progress in any of the updates.
     max_gap_ms: f64,
-    /// Longest time in it in which nobody looked.
+    /// Longest time in them in which nobody looked.
     max_sample_interval_ms: f64,
-    /// Bytes written from the new kernel's userspace to the end.
+    /// Bytes written from the last kernel's userspace to the end.
     bytes_after_kexec: u64,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     ios: Option<Ios>,
@@ -104,10 +107,14 @@ fn run(record: &Record) -> Result<Run<'_>> {
                 ios_completed_in_window: seen.ios,
                 data_errors: errors,
             });
+            let longest = |length: &dyn Fn(&Range<Duration>) -> Duration| {
+                let windows = record.hops.iter().map(|hop| &hop.marks.kexec);
+                ms(windows.map(length).max().unwrap_or_default())
+            };
             let dma = Dma {
                 bytes_during_kexec: seen.bytes,
-                max_gap_ms: ms(series.max_gap(window)),
-                max_sample_interval_ms: ms(series.max_interval(window)),
+                max_gap_ms: longest(&|window| series.max_gap(window)),
+                max_sample_interval_ms: longest(&|window| series.max_interval(window)),
                 bytes_after_kexec: series.within(&record.afterwards).bytes,
                 ios,
             };
