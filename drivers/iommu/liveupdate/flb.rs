@@ -11,9 +11,13 @@ use crate::{
 };
 use kernel::{
     liveupdate::{
+        self,
+        FileHandler,
         Flb,
         FlbDef,
-        PreservedState, //
+        Handler,
+        PreservedState,
+        Registration, //
     },
     prelude::*,
     sync::Arc, //
@@ -21,6 +25,24 @@ use kernel::{
 
 /// The state that goes to the next kernel, and the one that came from the previous kernel.
 pub(crate) static FLB: FlbDef<IommuState> = FlbDef::new();
+
+/// Registers the handler of a type of file, and makes its files depend on the state, unless live
+/// update is disabled.
+///
+/// # Errors
+///
+/// `EEXIST` if there is another handler or FLB with the same name, `ENOMEM`.
+pub(crate) fn register<T: FileHandler>(
+    handler: &'static Handler<T>,
+) -> Result<Option<Registration<T>>> {
+    if !liveupdate::is_enabled() {
+        return Ok(None);
+    }
+
+    let handler = handler.register()?;
+    handler.register_flb(&FLB)?;
+    Ok(Some(handler))
+}
 
 /// Implements [`Flb`].
 pub(crate) struct IommuState;

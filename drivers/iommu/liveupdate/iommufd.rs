@@ -11,7 +11,10 @@
 pub(crate) mod policy;
 
 use crate::{
-    flb::FLB,
+    flb::{
+        self,
+        FLB, //
+    },
     hooks::DirectMap,
     incoming::Incoming,
     iommufd_hooks::{
@@ -65,20 +68,9 @@ static HANDLER: liveupdate::Handler<Iommufd> = liveupdate::Handler::new();
 /// The registered handler. Dropping it unregisters the handler.
 pub(crate) type Handler = liveupdate::Registration<Iommufd>;
 
-/// Registers the handler of iommufds and what all of them depend on, unless live update is
-/// disabled.
-///
-/// # Errors
-///
-/// `EEXIST` if there is another handler or FLB with the same name, `ENOMEM`.
+/// Registers the handler of iommufds, see [`flb::register`].
 pub(crate) fn register() -> Result<Option<Handler>> {
-    if !liveupdate::is_enabled() {
-        return Ok(None);
-    }
-
-    let handler = HANDLER.register()?;
-    handler.register_flb(&FLB)?;
-    Ok(Some(handler))
+    flb::register(&HANDLER)
 }
 
 /// More than the state of an iommufd without a HWPT takes, in bytes.

@@ -7,7 +7,10 @@
 //! device. Interrupts are not handed over; userspace sets them up anew.
 
 use crate::{
-    flb::FLB,
+    flb::{
+        self,
+        FLB, //
+    },
     hooks::Function,
     outgoing,
     restore,
@@ -36,19 +39,9 @@ static HANDLER: liveupdate::Handler<VfioPci> = liveupdate::Handler::new();
 /// The registered handler. Dropping it unregisters the handler.
 pub(crate) type Handler = liveupdate::Registration<VfioPci>;
 
-/// Registers the handler of devices of vfio-pci, unless live update is disabled.
-///
-/// # Errors
-///
-/// `EEXIST` if there is another handler with the same name, `ENOMEM`.
+/// Registers the handler of devices of vfio-pci, see [`flb::register`].
 pub(crate) fn register() -> Result<Option<Handler>> {
-    if !liveupdate::is_enabled() {
-        return Ok(None);
-    }
-
-    let handler = HANDLER.register()?;
-    handler.register_flb(&FLB)?;
-    Ok(Some(handler))
+    flb::register(&HANDLER)
 }
 
 /// Implements [`FileHandler`].
