@@ -5,8 +5,8 @@ use anyhow::{Context, Result};
 use devices::layout::PAGE;
 use std::fs;
 
-/// What the kernel and the agent need to go on.
-const LEFT: usize = 64 << 20;
+/// What the kernel, also one with KASAN, and the agent need to go on.
+const LEFT: usize = 128 << 20;
 const MEMINFO: &str = "/proc/meminfo";
 
 /// Memory, each word with its own number in it.
