@@ -12,10 +12,10 @@
 #include "require.h"
 #include "vmm.h"
 
-#define ROUNDS		512
+#define ROUNDS		1024
 
-/* Far less than one page for each round. */
-#define MEMORY_NOISE_KB	(ROUNDS * 4 / 4)
+/* Less than one page for each round. The kernel frees areas of vmalloc late. */
+#define MEMORY_NOISE_KB	(ROUNDS * 4 / 2)
 
 FIXTURE(cancel)
 {
