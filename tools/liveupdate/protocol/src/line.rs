@@ -46,7 +46,11 @@ impl<R: BufRead> LineReader<R> {
             if self.line.iter().all(u8::is_ascii_whitespace) {
                 continue;
             }
-            return Ok(Some(serde_json::from_slice(&self.line)?));
+            let value = serde_json::from_slice(&self.line).map_err(|error| {
+                let line = String::from_utf8_lossy(&self.line);
+                io::Error::new(io::ErrorKind::InvalidData, format!("{error} in {line:?}"))
+            })?;
+            return Ok(Some(value));
         }
     }
 }
