@@ -3,7 +3,7 @@
 #
 # The tests in the VM that need a kexec, on the kernel that finds defects.
 
-DEBUG_GROUPS=(updates swaps killed selftests)
+DEBUG_GROUPS=(updates swaps killed)
 
 # What a kernel prints about a defect, and when it stops looking for some.
 REPORTS='(BUG|WARNING|Oops|UBSAN|ODEBUG): |BUG [a-z]|kernel BUG at|Kernel panic'
@@ -82,6 +82,9 @@ check_debug() {
 	for group in "${DEBUG_GROUPS[@]}"; do
 		debug_suite "$group" --only "$group"
 	done
+	# The shadow and the initramfs with the selftests have to fit into the
+	# memory that the next kernel boots in.
+	debug_suite selftests --only selftests --cmdline-extra kho_scratch=64M,256M,64M
 	# pciehp_unconfigure_device() takes pci_rescan_remove_lock and reset_lock
 	# in both orders, with and without the patches.
 	debug_suite unplugged --only unplugged --cmdline-extra lockdep.prove_locking=0
