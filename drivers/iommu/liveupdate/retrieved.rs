@@ -199,6 +199,9 @@ pub(crate) fn finish(incoming: &Incoming, owner: u64, hwpts: impl Iterator<Item 
 
 /// Frees a restored domain and its tables.
 fn free(incoming: &Incoming, restored: RestoredDomain) {
+    // One of its devices may have come back, and another one not.
+    clear_entries(incoming, restored.number);
+
     match restored.pages {
         TablePages::Preserved => {
             if let Some(record) = incoming.domain(restored.number) {
@@ -224,20 +227,29 @@ fn give_back_unused(incoming: &Incoming, owner: u64, number: u32) {
     if devices().any(|d| d.owner != owner) {
         return;
     }
+    clear_entries(incoming, number);
     if let Some(first) = devices().next() {
-        // A unit that was not adopted reads none of these tables.
         if incoming.progress.lock().adopted.contains(&first.unit) {
-            for device in devices() {
-                for id in device.requester_ids.iter() {
-                    hooks::clear_entry(device.unit, id, device.domain_id);
-                }
-            }
             hooks::release_domain_id(first.unit, first.domain_id);
         }
     }
     // SAFETY: No entry leads to the tables: either they were cleared, or the unit has never read
     // them in this kernel.
     unsafe { reclaim::free(&record) };
+}
+
+/// Clears what still leads to the tables of a domain that no group uses: the entries of devices
+/// that did not come back. A device that is added there later must not find them.
+fn clear_entries(incoming: &Incoming, number: u32) {
+    for device in incoming.devices().filter(|d| d.domain == number) {
+        // A unit that was not adopted reads none of the old tables.
+        if !incoming.progress.lock().adopted.contains(&device.unit) {
+            continue;
+        }
+        for id in device.requester_ids.iter() {
+            hooks::clear_entry(device.unit, id, device.domain_id);
+        }
+    }
 }
 
 /// Makes this kernel the owner of the tables of `domain`, if it was restored, so that they can be
