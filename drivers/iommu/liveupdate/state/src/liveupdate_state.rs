@@ -19,11 +19,15 @@
 #![deny(missing_docs)]
 
 pub mod check;
+pub mod command_line;
 pub mod decode;
 pub mod encode;
 pub mod error;
 pub mod extents;
+pub mod features;
+pub mod image;
 pub mod iommufd;
+pub mod offer;
 pub mod page_table;
 pub mod reclaim;
 pub mod records;
