@@ -27,8 +27,10 @@ const FIRST_VERSION: u16 = 0x020f;
 const SECTOR: usize = 512;
 /// What a setup size of 0 sectors means.
 const DEFAULT_SETUP_SECTS: usize = 4;
-/// Size of the magic, of `size` and of `size_total`.
-const KERNEL_INFO_HEADER: usize = 12;
+/// Size of what [`kernel_info_offset`] looks at, in bytes.
+pub const HEADER_SIZE: usize = KERNEL_INFO_OFFSET + 4;
+/// Size of the magic, of `size` and of `size_total`, in bytes.
+pub const KERNEL_INFO_HEADER: usize = 12;
 /// Size of the magic of an entry and of its size.
 const ENTRY_HEADER: usize = 8;
 
@@ -60,21 +62,54 @@ fn size_at(bytes: &[u8], at: usize) -> Option<usize> {
     usize::try_from(u32::from_le_bytes(array_at(bytes, at)?)).ok()
 }
 
-/// Finds the `kernel_info` in an image that has one.
-fn kernel_info(image: &[u8], setup_sects: u8) -> Option<&[u8]> {
-    let sectors = match usize::from(setup_sects) {
-        0 => DEFAULT_SETUP_SECTS,
-        sectors => sectors,
-    };
-    // The boot sector comes before the setup, the protected-mode code after it.
-    let protected_mode = sectors.checked_add(1)?.checked_mul(SECTOR)?;
-    let offset = size_at(image, KERNEL_INFO_OFFSET)?;
-    let info = image.get(protected_mode.checked_add(offset)?..)?;
-
-    if array_at(info, 0)? != KERNEL_INFO_MAGIC {
+/// Returns the protected-mode code's offset in an image, and whether the boot protocol's version has
+/// a `kernel_info`.
+fn setup(header: &[u8]) -> Option<(usize, bool)> {
+    if array_at(header, HEADER)? != HEADER_MAGIC {
         return None;
     }
-    info.get(..size_at(info, 8)?)
+    let sectors = match array_at(header, SETUP_SECTS)? {
+        [0] => DEFAULT_SETUP_SECTS,
+        [sectors] => usize::from(sectors),
+    };
+    let version = u16::from_le_bytes(array_at(header, VERSION)?);
+
+    // The boot sector comes before the setup, the protected-mode code after it.
+    Some((
+        sectors.checked_add(1)?.checked_mul(SECTOR)?,
+        version >= FIRST_VERSION,
+    ))
+}
+
+/// Returns where in an image its `kernel_info` begins, or [`None`] if it has none.
+///
+/// `header` is the beginning of the image, at least [`HEADER_SIZE`] bytes of a valid one.
+///
+/// # Errors
+///
+/// [`Error::Format`] if it is no bzImage, [`Error::KernelInfo`] if the `kernel_info` has no place.
+pub fn kernel_info_offset(header: &[u8]) -> Result<Option<usize>, Error> {
+    match setup(header) {
+        None => Err(Error::Format),
+        Some((_, false)) => Ok(None),
+        Some((code, true)) => size_at(header, KERNEL_INFO_OFFSET)
+            .and_then(|offset| code.checked_add(offset))
+            .map(Some)
+            .ok_or(Error::KernelInfo),
+    }
+}
+
+/// Returns the size of the `kernel_info` that begins with `bytes`, at least [`KERNEL_INFO_HEADER`]
+/// of them.
+///
+/// # Errors
+///
+/// [`Error::KernelInfo`] if this is none.
+pub fn kernel_info_size(bytes: &[u8]) -> Result<usize, Error> {
+    array_at(bytes, 0)
+        .filter(|magic| *magic == KERNEL_INFO_MAGIC)
+        .and_then(|_| size_at(bytes, 8))
+        .ok_or(Error::KernelInfo)
 }
 
 /// Finds the content of the entry with [`MAGIC`], which is empty if there is no such entry.
@@ -94,6 +129,25 @@ fn content(info: &[u8]) -> Option<&[u8]> {
     Some(&[])
 }
 
+/// Returns the strings in a `kernel_info`. There are none if the kernel knows nothing of a live
+/// update of IOMMUs.
+///
+/// `info` is at least as long as [`kernel_info_size`] says, and may contain anything.
+///
+/// # Errors
+///
+/// [`Error::KernelInfo`] if it is damaged.
+pub fn kernel_info_strings(info: &[u8]) -> Result<impl Iterator<Item = &str> + Clone, Error> {
+    let text = info
+        .get(..kernel_info_size(info)?)
+        .and_then(content)
+        .filter(|bytes| bytes.last().is_none_or(|last| *last == 0))
+        .and_then(|bytes| str::from_utf8(bytes).ok())
+        .ok_or(Error::KernelInfo)?;
+
+    Ok(text.split('\0').filter(|string| !string.is_empty()))
+}
+
 /// Returns the strings that say what `image` can take over. There are none if it knows nothing of a
 /// live update of IOMMUs.
 ///
@@ -103,22 +157,14 @@ fn content(info: &[u8]) -> Option<&[u8]> {
 ///
 /// [`Error`] if the file does not follow the boot protocol.
 pub fn strings(image: &[u8]) -> Result<impl Iterator<Item = &str> + Clone, Error> {
-    let header = || {
-        let [setup_sects] = array_at(image, SETUP_SECTS)?;
+    let info = match kernel_info_offset(image)? {
+        Some(offset) => {
+            let info = image.get(offset..).ok_or(Error::KernelInfo)?;
 
-        (array_at(image, HEADER)? == HEADER_MAGIC)
-            .then_some((setup_sects, u16::from_le_bytes(array_at(image, VERSION)?)))
+            Some(kernel_info_strings(info)?)
+        }
+        None => None,
     };
-    let (setup_sects, version) = header().ok_or(Error::Format)?;
-    let content = if version < FIRST_VERSION {
-        Some(&[][..])
-    } else {
-        kernel_info(image, setup_sects).and_then(content)
-    };
-    let text = content
-        .filter(|bytes| bytes.last().is_none_or(|last| *last == 0))
-        .and_then(|bytes| str::from_utf8(bytes).ok())
-        .ok_or(Error::KernelInfo)?;
 
-    Ok(text.split('\0').filter(|string| !string.is_empty()))
+    Ok(info.into_iter().flatten())
 }

@@ -83,6 +83,24 @@ pub fn required(features: Features) -> impl Iterator<Item = &'static str> + Clon
         .chain(features.names())
 }
 
+/// Whether `parameter` is on in a kernel with this command line, whose image tells by the string `on`
+/// that it is unless switched off.
+fn is_on(command_line: &[u8], parameter: &str, on: &str, says: impl Fn(&str) -> bool) -> bool {
+    command_line::switch(command_line, parameter).unwrap_or_else(|| says(on))
+}
+
+/// The parameters that a hand-over needs and that are not on in a kernel with this command line.
+/// `says` tells whether its image has a string.
+pub fn missing_parameters<'a>(
+    command_line: &'a [u8],
+    says: impl Fn(&str) -> bool + 'a,
+) -> impl Iterator<Item = &'static str> + 'a {
+    PARAMETERS
+        .iter()
+        .filter(move |(_, parameter, on)| !is_on(command_line, parameter, on, &says))
+        .map(|(_, _, on)| *on)
+}
+
 impl Offer {
     /// Nothing.
     pub const NONE: Self = Self(0);
@@ -108,7 +126,7 @@ impl Offer {
             }
         }
         for (number, parameter, on) in PARAMETERS {
-            if command_line::switch(command_line, parameter).unwrap_or_else(|| says(on)) {
+            if is_on(command_line, parameter, on, says) {
                 bits |= bit(number);
             }
         }

@@ -6,13 +6,39 @@ mod bz_image;
 
 use bz_image::BzImage;
 use liveupdate_state::image::{
+    kernel_info_offset,
+    kernel_info_size,
+    kernel_info_strings,
     strings,
-    Error, //
+    Error,
+    HEADER_SIZE,
+    KERNEL_INFO_HEADER, //
 };
 use proptest::prelude::*;
 
+fn own<'a>(strings: impl Iterator<Item = &'a str>) -> Vec<String> {
+    strings.map(str::to_owned).collect()
+}
+
+/// At most `len` bytes of the image, as if they were read from a file.
+fn part(image: &[u8], at: usize, len: usize) -> &[u8] {
+    let rest = image.get(at..).unwrap_or(&[]);
+    rest.get(..len).unwrap_or(rest)
+}
+
+fn read_parts(image: &[u8]) -> Result<Vec<String>, Error> {
+    let Some(at) = kernel_info_offset(part(image, 0, HEADER_SIZE))? else {
+        return Ok(Vec::new());
+    };
+    let size = kernel_info_size(part(image, at, KERNEL_INFO_HEADER))?;
+    Ok(own(kernel_info_strings(part(image, at, size))?))
+}
+
+/// The whole says what its parts say.
 fn read(image: &[u8]) -> Result<Vec<String>, Error> {
-    Ok(strings(image)?.map(str::to_owned).collect())
+    let whole = strings(image).map(own);
+    assert_eq!(whole, read_parts(image));
+    whole
 }
 
 #[test]

@@ -8,6 +8,7 @@ use bz_image::BzImage;
 use liveupdate_state::{
     features::Features,
     offer::{
+        missing_parameters,
         required,
         Offer, //
     },
@@ -74,6 +75,8 @@ fn the_command_line_counts() {
         ("liveupdate=on -- kho=on", &["kho=on"]),
     ] {
         assert_eq!(missing(&PLAIN, line, Features::NONE), lacks, "{line:?}");
+        let alone = missing_parameters(line.as_bytes(), |name| PLAIN.contains(&name));
+        assert_eq!(alone.collect::<Vec<_>>(), lacks, "{line:?}");
     }
 
     // An image can have one of them on by default.
