@@ -16,6 +16,8 @@
 #            time, and with what the selftests need
 # other      the same source in another configuration, which the kernel that the
 #            kexec tests boot is replaced by in one of them
+# newer      vm as a later release may be: with a feature of the state that vm
+#            does not understand
 # disabled   patched, with the tree's own tests and without the project's
 #            option and Rust: has to be as the unpatched one
 # unpatched  the distribution's source with the tree's own tests, without Rust:
@@ -34,8 +36,9 @@ vm) fragments=(base liveupdate) ;;
 test) fragments=(base liveupdate test liveupdate-test) ;;
 debug) fragments=(base liveupdate test debug) ;;
 other) fragments=(base liveupdate other) ;;
+newer) fragments=(base liveupdate newer) ;;
 disabled | unpatched) fragments=(base test) ;;
-*) die "usage: kernel.sh vm|test|debug|other|disabled|unpatched [--print]" ;;
+*) die "usage: kernel.sh vm|test|debug|other|newer|disabled|unpatched [--print]" ;;
 esac
 
 kmake() {
@@ -80,7 +83,7 @@ verify_config() {
 			"${refused[@]}" "log: $LOGS/kernel-$flavour-config.log"
 }
 
-# Most objects of the kernel with the tests are those of the one without. kbuild
+# Most objects of these kernels are those of the one without their options. kbuild
 # compiles again what was built by another command, and commands name the build
 # directory.
 copy_objects() {
@@ -91,7 +94,7 @@ copy_objects() {
 }
 
 seed() {
-	[ "$flavour" = test ] && [ ! -d "$out" ] &&
+	[[ $flavour = @(test|newer) ]] && [ ! -d "$out" ] &&
 		[ -f "$VERSION_DIR/vm/arch/x86/boot/bzImage" ] || return 0
 	rm -rf "$out.new"
 	step "Copying the objects of the kernel (vm)" "$LOGS/kernel-seed.log" \
