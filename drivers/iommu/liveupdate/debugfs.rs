@@ -4,45 +4,98 @@
 
 use crate::{
     flb::FLB,
-    incoming::check_state,
     sealed, //
 };
 use kernel::{
     seq_file::SeqFile,
     seq_print, //
 };
+use liveupdate_state::{
+    Features,
+    RunList,
+    State,
+    Tree, //
+};
 
-/// Calls `f` with the state that came from the previous kernel, or with the one that goes to the
-/// next kernel, if there is any.
-pub(crate) fn with_state(incoming: bool, f: impl FnOnce(&[u8])) {
-    if incoming {
-        if let Ok(guard) = FLB.incoming() {
-            f(guard.get().as_bytes());
+/// Calls `f` with the index that came from the previous kernel, or with the one that goes to the
+/// next kernel, if there is any, and then with each state to which it leads.
+pub(crate) fn for_each_blob(incoming: bool, mut f: impl FnMut(&[u8])) {
+    if !incoming {
+        return for_each_outgoing(|_, blob, _| f(blob));
+    }
+    let Ok(guard) = FLB.incoming() else {
+        return;
+    };
+    let incoming = guard.get();
+    // What was finished is not there any more, and nothing is finished meanwhile.
+    let _progress = incoming.progress.lock();
+
+    f(incoming.index());
+    for iommufd in incoming.iommufds() {
+        if let Ok(state) = iommufd.state() {
+            f(&state);
         }
-    } else {
-        sealed::unless_published(|| {
-            if let Ok(guard) = FLB.outgoing() {
-                guard.get().with_state(f);
-            }
-        });
     }
 }
 
-/// Prints `state` as a table.
-pub(crate) fn show(m: &SeqFile, state: &[u8]) {
-    let state = match check_state(state) {
-        Ok(Ok(state)) => state,
-        Ok(Err(e)) => {
-            seq_print!(m, "rejected: {}\n", format_args!("{e}"));
-            return;
+fn for_each_outgoing(f: impl FnMut(u64, &[u8], Option<&RunList<'_>>)) {
+    sealed::unless_published(|| {
+        if let Ok(guard) = FLB.outgoing() {
+            guard.get().for_each_blob(f);
         }
-        Err(e) => {
-            seq_print!(m, "not checked: {:?}\n", e);
-            return;
-        }
-    };
+    });
+}
 
-    for unit in state.units() {
+/// Prints what will be handed over as a table.
+pub(crate) fn show_outgoing(m: &SeqFile) {
+    for_each_outgoing(|phys, blob, runs| {
+        let Some(runs) = runs else {
+            seq_print!(m, "index at {:#x} size {}\n", phys, blob.len());
+            return;
+        };
+
+        seq_print!(m, "state at {:#x} size {}\n", phys, blob.len());
+        match State::parse(blob, Features::SUPPORTED) {
+            Ok(state) => {
+                let list = state.run_list();
+
+                seq_print!(
+                    m,
+                    "run list at {:#x} entries {}\n",
+                    list.address,
+                    list.entries
+                );
+                show(m, &state, runs);
+            }
+            Err(e) => seq_print!(m, "rejected: {}\n", format_args!("{e}")),
+        }
+    });
+}
+
+/// Prints what was taken over as a table.
+pub(crate) fn show_incoming(m: &SeqFile) {
+    let Ok(guard) = FLB.incoming() else {
+        return;
+    };
+    let incoming = guard.get();
+
+    if let Some(e) = incoming.error() {
+        seq_print!(m, "rejected: {}\n", format_args!("{e}"));
+    }
+    for iommufd in incoming.iommufds() {
+        match (iommufd.records(), iommufd.runs()) {
+            (Ok(records), Some(runs)) => show(m, records, &runs),
+            (Err(e), _) => seq_print!(m, "rejected: {}\n", format_args!("{e}")),
+            (Ok(_), None) => {}
+        }
+    }
+}
+
+fn show(m: &SeqFile, tree: &impl Tree, runs: &RunList<'_>) {
+    let owner = tree.owner();
+
+    seq_print!(m, "iommufd {} runs {}\n", owner, runs.len());
+    for unit in tree.units() {
         seq_print!(
             m,
             "iommu {:#x} segment {:04x} root table {:#x}\n",
@@ -54,7 +107,7 @@ pub(crate) fn show(m: &SeqFile, state: &[u8]) {
             seq_print!(m, "  bus {:02x} context table {:#x}\n", bus, table);
         }
     }
-    for domain in state.domains() {
+    for domain in tree.domains() {
         seq_print!(
             m,
             "domain {} top table {:#x} level {} input {} bits, {} table pages\n",
@@ -65,7 +118,7 @@ pub(crate) fn show(m: &SeqFile, state: &[u8]) {
             domain.table_pages
         );
     }
-    for device in state.devices() {
+    for device in tree.devices() {
         seq_print!(
             m,
             "device {} {:04x}:{:04x} iommu {:#x} domain {} domain id {} owner {}\n",
@@ -75,7 +128,7 @@ pub(crate) fn show(m: &SeqFile, state: &[u8]) {
             device.unit,
             device.domain,
             device.domain_id,
-            device.owner
+            owner
         );
     }
 }

@@ -93,7 +93,7 @@ pub(crate) unsafe extern "C" fn iommu_liveupdate_scrub(
     // SAFETY: By the safety requirement.
     let (unit, state) = unsafe { (hooks::Unit::new(*unit), sealed::get()) };
 
-    state.is_some_and(|state| scrub::scrub(state, &unit.record(ContextTables::new(&[]))))
+    state.is_some_and(|state| scrub::scrub(&state, &unit.record(ContextTables::new(&[]))))
 }
 
 /// Makes sure that no device is doing DMA, because translation is about to be switched off.
@@ -232,10 +232,15 @@ pub(crate) unsafe extern "C" fn iommu_liveupdate_show(
     // SAFETY: By the safety requirement.
     let m = unsafe { SeqFile::from_raw(m) };
 
-    debugfs::with_state(is_incoming(direction), |state| debugfs::show(m, state));
+    if is_incoming(direction) {
+        debugfs::show_incoming(m);
+    } else {
+        debugfs::show_outgoing(m);
+    }
 }
 
-/// Copies the state of one direction, and returns its size in bytes.
+/// Copies the index of one direction and the states to which it leads, one after the other, and
+/// returns their size in bytes.
 ///
 /// # Safety
 ///
@@ -250,11 +255,13 @@ pub(crate) unsafe extern "C" fn iommu_liveupdate_copy_state(
     let buf = unsafe { slice::from_raw_parts_mut(buf.cast::<u8>(), size) };
     let mut copied = 0;
 
-    debugfs::with_state(is_incoming(direction), |state| {
-        for (to, from) in buf.iter_mut().zip(state) {
+    debugfs::for_each_blob(is_incoming(direction), |blob| {
+        let rest = buf.get_mut(copied..).unwrap_or(&mut []);
+
+        for (to, from) in rest.iter_mut().zip(blob) {
             *to = *from;
         }
-        copied = state.len().min(size);
+        copied = copied.saturating_add(blob.len()).min(size);
     });
     copied
 }

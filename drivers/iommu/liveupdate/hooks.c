@@ -8,6 +8,7 @@
 #include <linux/cacheflush.h>
 #include <linux/debugfs.h>
 #include <linux/generic_pt/iommu.h>
+#include <linux/kexec_handover.h>
 #include <linux/pci.h>
 #include <linux/pfn.h>
 #include <linux/sched.h>
@@ -100,6 +101,31 @@ long iommu_liveupdate_preserve_tables(struct iommu_domain *domain)
 	return iommu_preserve_pages_list(&tables);
 }
 
+/*
+ * Write the addresses of the table pages of @domain, at most @max, to @pages.
+ *
+ * Return: The number of pages, or -EOPNOTSUPP for a domain whose tables are not
+ * single pages.
+ */
+long iommu_liveupdate_list_tables(struct iommu_domain *domain, u64 *pages,
+				  size_t max)
+{
+	struct iommu_pages_list tables = IOMMU_PAGES_LIST_INIT(tables);
+	struct ioptdesc *table;
+	size_t count = 0;
+
+	if (!collect_tables(domain, &tables))
+		return -EOPNOTSUPP;
+	list_for_each_entry(table, &tables.pages, iopt_freelist_elm) {
+		if (folio_order(ioptdesc_folio(table)))
+			return -EOPNOTSUPP;
+		if (count < max)
+			pages[count] = PFN_PHYS(folio_pfn(ioptdesc_folio(table)));
+		count++;
+	}
+	return count;
+}
+
 /* Undo iommu_liveupdate_preserve_tables(). */
 void iommu_liveupdate_unpreserve_tables(struct iommu_domain *domain)
 {
@@ -136,6 +162,12 @@ bool iommu_liveupdate_restore_page(phys_addr_t phys)
 void iommu_liveupdate_free_page(phys_addr_t phys)
 {
 	iommu_free_pages(phys_to_virt(phys));
+}
+
+/* Whether this kernel may have used the page before it looked. */
+bool iommu_liveupdate_is_scratch(phys_addr_t phys)
+{
+	return kho_scratch_overlap(phys, PAGE_SIZE);
 }
 
 void iommu_liveupdate_cond_resched(void)
@@ -204,6 +236,20 @@ void iommu_liveupdate_stop_function(u16 segment, u16 requester_id)
 		return;
 	pci_clear_master(pdev);
 	pci_dev_put(pdev);
+}
+
+/* Clear bus mastering of every function on a bus that is not a bridge. */
+void iommu_liveupdate_stop_bus(u16 segment, u8 number)
+{
+	struct pci_bus *bus = pci_find_bus(segment, number);
+	struct pci_dev *pdev;
+
+	if (!bus)
+		return;
+	list_for_each_entry(pdev, &bus->devices, bus_list) {
+		if (!pci_is_bridge(pdev))
+			pci_clear_master(pdev);
+	}
 }
 
 /* Clear bus mastering of every function that is not a bridge. */

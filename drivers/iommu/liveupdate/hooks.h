@@ -13,6 +13,7 @@
 #include <linux/iommufd.h>
 #include <linux/kho/abi/iommu.h>
 #include <linux/types.h>
+#include <linux/xxhash.h>
 
 struct intel_iommu;
 struct iommufd_ctx;
@@ -84,12 +85,15 @@ void iommu_liveupdate_discard(struct device *dev);
 int iommu_liveupdate_describe_domain(struct iommu_domain *domain,
 				     struct iommu_liveupdate_domain *record);
 long iommu_liveupdate_preserve_tables(struct iommu_domain *domain);
+long iommu_liveupdate_list_tables(struct iommu_domain *domain, u64 *pages,
+				  size_t max);
 void iommu_liveupdate_unpreserve_tables(struct iommu_domain *domain);
 void iommu_liveupdate_free_tables(struct iommu_domain *domain);
 int iommu_liveupdate_preserve_page(phys_addr_t phys);
 void iommu_liveupdate_unpreserve_page(phys_addr_t phys);
 bool iommu_liveupdate_restore_page(phys_addr_t phys);
 void iommu_liveupdate_free_page(phys_addr_t phys);
+bool iommu_liveupdate_is_scratch(phys_addr_t phys);
 void *iommu_liveupdate_map_page(phys_addr_t phys);
 void iommu_liveupdate_cond_resched(void);
 void iommu_liveupdate_flush_cache(void *virt, size_t size);
@@ -99,6 +103,7 @@ void iommu_liveupdate_set_dma_preserved(struct device *dev, bool preserved);
 void iommu_liveupdate_set_dma_inherited(struct device *dev);
 void iommu_liveupdate_stop_device(struct device *dev);
 void iommu_liveupdate_stop_function(u16 segment, u16 requester_id);
+void iommu_liveupdate_stop_bus(u16 segment, u8 number);
 void iommu_liveupdate_stop_all(void);
 int intel_iommu_liveupdate_reserve_domain_id(struct intel_iommu *iommu, u16 did);
 void intel_iommu_liveupdate_release_domain_id(u64 register_base, u16 did);

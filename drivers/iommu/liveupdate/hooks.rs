@@ -21,16 +21,20 @@ use kernel::{
         from_err_ptr,
         to_result, //
     },
+    ffi::c_long,
     kho,
     page::PAGE_SIZE,
     prelude::*,
     sync::aref::ARef, //
 };
 use liveupdate_state::{
+    hardware,
     page_table,
+    runs,
     vtd,
     Domain as DomainRecord,
-    PciAddress, //
+    PciAddress,
+    RunRange, //
 };
 
 /// A device, with a reference to it.
@@ -100,17 +104,34 @@ impl Domain {
         Ok(domain_record(&record, 0, 0))
     }
 
-    /// Preserves the page tables, which nobody may change from now on, and returns how many pages
-    /// they have. Those of a restored domain must belong to this kernel.
+    /// Preserves the page tables, which nobody may change from now on, and returns the sorted
+    /// addresses of their pages. Those of a restored domain must belong to this kernel.
     ///
     /// # Errors
     ///
-    /// `EOPNOTSUPP` for a page-table format that generic_pt does not know, otherwise from KHO.
-    pub(crate) fn preserve_tables(self) -> Result<u64> {
+    /// `EOPNOTSUPP` for a page-table format that generic_pt does not know, `ENOMEM`, otherwise from
+    /// KHO.
+    pub(crate) fn preserve_tables(self) -> Result<KVVec<u64>> {
         // SAFETY: The domain is alive.
-        let pages = unsafe { bindings::iommu_liveupdate_preserve_tables(self.as_ptr()) };
+        let count = to_count(unsafe { bindings::iommu_liveupdate_preserve_tables(self.as_ptr()) })?;
 
-        u64::try_from(pages).map_err(|_| i32::try_from(pages).map_or(EINVAL, Error::from_errno))
+        self.list_tables(count)
+            .inspect_err(|_| self.unpreserve_tables())
+    }
+
+    /// Returns the sorted addresses of the pages of the page tables, `count` in number.
+    fn list_tables(self, count: usize) -> Result<KVVec<u64>> {
+        let mut pages = KVVec::from_elem(0, count, GFP_KERNEL)?;
+        // SAFETY: The domain is alive, and there is room for `count` addresses.
+        let listed = to_count(unsafe {
+            bindings::iommu_liveupdate_list_tables(self.as_ptr(), pages.as_mut_ptr(), pages.len())
+        })?;
+
+        if listed != count {
+            return Err(EINVAL);
+        }
+        pages.sort_unstable();
+        Ok(pages)
     }
 
     /// Undoes [`preserve_tables`](Self::preserve_tables).
@@ -170,6 +191,11 @@ impl Domain {
         // SAFETY: By the safety requirement.
         unsafe { bindings::iommu_domain_free(self.as_ptr()) };
     }
+}
+
+/// The count that a function of C returned, or its error.
+fn to_count(ret: c_long) -> Result<usize> {
+    usize::try_from(ret).map_err(|_| i32::try_from(ret).map_or(EINVAL, Error::from_errno))
 }
 
 /// How the driver says that a device is attached to its domain.
@@ -233,7 +259,8 @@ impl Attachment {
         )
     }
 
-    /// The page tables of the domain, under the number `number`.
+    /// The page tables of the domain, under the number `number`. Where its pages are is not known
+    /// yet.
     pub(crate) fn domain(&self, number: u32, table_pages: u64) -> DomainRecord {
         domain_record(&self.0.domain, number, table_pages)
     }
@@ -253,6 +280,7 @@ fn domain_record(
         pt_flags: domain.pt_flags,
         page_sizes: domain.page_sizes,
         table_pages,
+        runs: RunRange::default(),
     }
 }
 
@@ -389,6 +417,12 @@ pub(crate) fn stop_function(address: PciAddress) {
     unsafe { bindings::iommu_liveupdate_stop_function(address.segment, address.requester_id) };
 }
 
+/// Clears bus mastering of every function on a bus that is not a bridge.
+pub(crate) fn stop_bus(segment: u16, bus: u8) {
+    // SAFETY: The function accepts any number.
+    unsafe { bindings::iommu_liveupdate_stop_bus(segment, bus) };
+}
+
 /// Clears bus mastering of every function that is not a bridge.
 pub(crate) fn stop_all_functions() {
     // SAFETY: The function has no preconditions.
@@ -421,7 +455,14 @@ pub(crate) unsafe fn unpreserve_page(phys: u64) {
 
 /// Whether the previous kernel preserved a single page at `phys` that nobody has restored yet.
 pub(crate) fn is_preserved_page(phys: u64) -> bool {
-    kho::preserved_order(phys) == Ok(0)
+    // SAFETY: The function accepts any address.
+    kho::preserved_order(phys) == Ok(0) && !unsafe { bindings::iommu_liveupdate_is_scratch(phys) }
+}
+
+/// The checksum of `bytes` (XXH64).
+pub(crate) fn checksum(bytes: &[u8]) -> u64 {
+    // SAFETY: The bytes are initialised.
+    unsafe { bindings::xxh64(bytes.as_ptr().cast(), bytes.len(), 0) }
 }
 
 /// Makes a preserved page one of iommu-pages of this kernel.
@@ -518,6 +559,23 @@ impl page_table::Tables for DirectMap {
         }
         // SAFETY: The entry is inside the page. Hardware may set bits in it: a volatile read.
         Some(unsafe { page.as_ptr().add(usize::from(index)).read_volatile() })
+    }
+}
+
+impl runs::Checksum for DirectMap {
+    fn page(&self, page: u64, checksum: u64) -> Option<u64> {
+        // SAFETY: The function accepts any address.
+        let page = unsafe { bindings::iommu_liveupdate_map_page(page) };
+
+        // SAFETY: C returns a page in the direct map or NULL. Whoever writes to it meanwhile changes
+        // nothing but the checksum.
+        (!page.is_null()).then(|| unsafe { bindings::xxh64(page, PAGE_SIZE, checksum) })
+    }
+}
+
+impl hardware::Memory for DirectMap {
+    fn is_preserved(&self, address: u64) -> bool {
+        is_preserved_page(address)
     }
 }
 

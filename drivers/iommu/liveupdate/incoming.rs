@@ -5,10 +5,14 @@
 use crate::{
     hooks::Domain,
     outgoing::STATE_SIZE,
-    retrieved::Retrieved, //
+    retrieved::Retrieved,
+    run_list, //
 };
 use kernel::{
-    kho::RestoredBytes,
+    kho::{
+        PreservedRef,
+        RestoredBytes, //
+    },
     new_mutex,
     prelude::*,
     sync::{
@@ -17,15 +21,34 @@ use kernel::{
     }, //
 };
 use liveupdate_state::{
+    decode,
+    schema::property,
     ContextTables,
     Device,
     Domain as DomainRecord,
+    Error as StateError,
+    Features,
+    Hwpt,
+    Index,
+    Iommufd as IndexRecord,
     Key,
     PciAddress,
     RequesterIds,
+    RunList,
+    RunListRecord,
     State,
+    Tree,
     Unit, //
 };
+
+/// What identifies a domain: the number of its iommufd, and its own number there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct DomainKey {
+    /// The iommufd that owned it.
+    pub(crate) owner: u64,
+    /// Its number in the state of the iommufd.
+    pub(crate) number: u32,
+}
 
 /// Who owns the pages of a restored domain's tables.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -44,10 +67,8 @@ pub(crate) enum TablePages {
 /// more, see `retrieved.rs`.
 #[derive(Clone, Copy)]
 pub(crate) struct RestoredDomain {
-    /// Its number in the state.
-    pub(crate) number: u32,
-    /// The iommufd that owned it.
-    pub(crate) owner: u64,
+    /// What the state calls it.
+    pub(crate) key: DomainKey,
     /// The domain.
     pub(crate) domain: Domain,
     /// The pages of its tables.
@@ -61,40 +82,48 @@ pub(crate) struct RestoredDomain {
 /// What this kernel has made of the state so far.
 #[derive(Default)]
 pub(crate) struct Progress {
-    /// The register bases of the units that were adopted.
-    pub(crate) adopted: KVec<u64>,
+    /// The iommufds whose devices go on, with the register bases of the units.
+    pub(crate) adopted: KVec<(u64, u64)>,
+    /// Pages of the hardware's tables that the hardware does not read any more.
+    pub(crate) retired: KVVec<u64>,
     /// Devices whose translation could not go on.
     pub(crate) rejected: KVec<PciAddress>,
     /// Devices that have got another translation, or are gone.
     pub(crate) left: KVec<PciAddress>,
     /// The domains that were restored.
     pub(crate) domains: KVec<RestoredDomain>,
-    /// The numbers of the domains that were given back, restored or not.
-    pub(crate) gone: KVec<u32>,
+    /// The domains that were given back, restored or not.
+    pub(crate) gone: KVec<DomainKey>,
     /// The iommufds that were retrieved.
     pub(crate) retrieved: KVec<Retrieved>,
 }
 
 impl Progress {
-    /// Finds a restored domain by its number.
-    pub(crate) fn domain(&mut self, number: u32) -> Option<&mut RestoredDomain> {
-        self.domains.iter_mut().find(|d| d.number == number)
+    /// Whether the devices of the iommufd `owner` go on that are behind the unit at
+    /// `register_base`.
+    pub(crate) fn has_adopted(&self, owner: u64, register_base: u64) -> bool {
+        self.adopted.contains(&(owner, register_base))
     }
 
-    /// Notes that the domain with the number `number` is being given back, which happens once.
+    /// Finds a restored domain.
+    pub(crate) fn domain(&mut self, key: DomainKey) -> Option<&mut RestoredDomain> {
+        self.domains.iter_mut().find(|d| d.key == key)
+    }
+
+    /// Notes that a domain is being given back, which happens once.
     ///
     /// Returns what was restored, if anything.
     ///
     /// # Errors
     ///
     /// `EALREADY` if that happened before, `ENOMEM`.
-    pub(crate) fn give_back(&mut self, number: u32) -> Result<Option<RestoredDomain>> {
-        if self.gone.contains(&number) {
+    pub(crate) fn give_back(&mut self, key: DomainKey) -> Result<Option<RestoredDomain>> {
+        if self.gone.contains(&key) {
             return Err(EALREADY);
         }
-        self.gone.push(number, GFP_KERNEL)?;
+        self.gone.push(key, GFP_KERNEL)?;
 
-        let index = self.domains.iter().position(|d| d.number == number);
+        let index = self.domains.iter().position(|d| d.key == key);
         Ok(index.and_then(|index| self.domains.remove(index).ok()))
     }
 }
@@ -102,22 +131,36 @@ impl Progress {
 /// The state of the previous kernel.
 #[pin_data]
 pub(crate) struct Incoming {
-    /// The block with the blob, which may be anything at all.
-    state: RestoredBytes,
-    /// How much of it is the blob, all of it if that is not known.
+    /// The block with the index, which may be anything at all.
+    index: RestoredBytes,
+    /// How much of it is the index, all of it if that is not known.
     len: usize,
-    /// The records in it, or why there are none.
-    records: core::result::Result<Records, liveupdate_state::Error>,
+    /// Why the index leads to nothing, if so.
+    error: Option<StateError>,
+    /// What it leads to.
+    iommufds: KVec<Iommufd>,
     /// What this kernel has made of it.
     #[pin]
     pub(crate) progress: Mutex<Progress>,
 }
 
+/// An iommufd of the previous kernel.
+pub(crate) struct Iommufd {
+    /// What the index says about it.
+    record: IndexRecord,
+    /// The pages of its page tables, unless the list is damaged or lost.
+    run_list: Option<run_list::Incoming>,
+    /// The records in its state, or why there are none.
+    records: core::result::Result<Records, StateError>,
+}
+
 /// The records of a state that was found to be sound.
-struct Records {
+pub(crate) struct Records {
+    owner: u64,
     units: KVec<OwnedUnit>,
     domains: KVec<DomainRecord>,
     devices: KVec<OwnedDevice>,
+    hwpts: KVec<Hwpt>,
 }
 
 /// A [`Unit`] that owns its list. The list of `unit` is empty.
@@ -132,112 +175,253 @@ struct OwnedDevice {
     requester_ids: KVec<u16>,
 }
 
+/// Gives access to the state at the physical address `phys`, where it lies.
+///
+/// # Errors
+///
+/// `ENOENT` or `EINVAL` if no block of the size was preserved there.
+pub(crate) fn state_at(phys: u64, size: usize) -> Result<PreservedRef> {
+    // SAFETY: What is preserved there is restored by this subsystem only when its session is
+    // finished, which waits for the lock of the progress or calls this itself, or is not for this
+    // subsystem. Then it is a page of a file, which nobody can have retrieved before the state was
+    // read, at boot.
+    unsafe { PreservedRef::from_phys(phys, size) }
+}
+
 impl Incoming {
-    /// Reads the state at the physical address `phys`.
+    /// Reads the index at the physical address `phys`, and everything that it leads to.
     ///
-    /// A state that is damaged, or meant for another kernel, is kept as such: whoever depends on
-    /// it fails closed.
+    /// What is damaged, or meant for another kernel, is kept as such: whoever depends on it fails
+    /// closed.
     ///
     /// # Errors
     ///
     /// `ENOENT` or `EINVAL` if no block of the right size was preserved there, `ENOMEM`.
     pub(crate) fn new(phys: u64) -> Result<Arc<Self>> {
         // SAFETY: The FLB is retrieved once, and nothing else knows of its block.
-        let state = unsafe { RestoredBytes::from_phys(phys, STATE_SIZE) }.inspect_err(|e| {
+        let block = unsafe { RestoredBytes::from_phys(phys, STATE_SIZE) }.inspect_err(|e| {
             pr_err!("no state was preserved at {:#x} ({:?})\n", phys, e);
         })?;
-        let (records, len) = match check_state(&state)? {
-            Ok(state) => (Ok(Records::new(&state)?), state.as_bytes().len()),
+        let mut iommufds = KVec::new();
+        let (error, len) = match Index::parse(&block, Features::SUPPORTED) {
+            Ok(index) => {
+                for record in index.iommufds() {
+                    match record {
+                        Ok(record) => iommufds.push(Iommufd::new(record)?, GFP_KERNEL)?,
+                        Err(e) => pr_err!("a node of the index: {}\n", format_args!("{e}")),
+                    }
+                }
+                // What is damaged must not take away what belongs to another one.
+                for iommufd in &mut iommufds {
+                    iommufd.recover_run_list()?;
+                }
+                (None, index.as_bytes().len())
+            }
             Err(e) => {
                 pr_err!(
                     "the state of the previous kernel is rejected: {}\n",
                     format_args!("{e}")
                 );
-                (Err(e), STATE_SIZE)
+                (Some(e), STATE_SIZE)
             }
         };
 
         Arc::pin_init(
             pin_init!(Self {
-                state,
+                index: block,
                 len,
-                records,
+                error,
+                iommufds,
                 progress <- new_mutex!(Progress::default()),
             }),
             GFP_KERNEL,
         )
     }
 
-    /// The blob.
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        self.state.get(..self.len).unwrap_or(&self.state)
+    /// The index.
+    pub(crate) fn index(&self) -> &[u8] {
+        self.index.get(..self.len).unwrap_or(&self.index)
     }
 
-    /// Why there are no records, if so.
-    pub(crate) fn error(&self) -> Option<liveupdate_state::Error> {
-        self.records.as_ref().err().copied()
+    /// Why the index leads to nothing, if so.
+    pub(crate) fn error(&self) -> Option<StateError> {
+        self.error
     }
 
-    /// Iterates over the units.
-    pub(crate) fn units(&self) -> impl Iterator<Item = Unit<'_>> {
-        self.records
-            .iter()
-            .flat_map(|r| &r.units)
-            .map(OwnedUnit::get)
+    /// Iterates over all iommufds.
+    pub(crate) fn iommufds(&self) -> impl Iterator<Item = &Iommufd> {
+        self.iommufds.iter()
     }
 
-    /// Iterates over the domains.
-    pub(crate) fn domains(&self) -> impl Iterator<Item = DomainRecord> + '_ {
-        self.records.iter().flat_map(|r| &r.domains).copied()
+    /// Finds the iommufd whose state is at the physical address `state`.
+    pub(crate) fn iommufd_at(&self, state: u64) -> Option<&Iommufd> {
+        self.iommufds.iter().find(|i| i.record.state == state)
     }
 
-    /// Iterates over the devices.
-    pub(crate) fn devices(&self) -> impl Iterator<Item = Device<'_>> {
-        self.records
-            .iter()
-            .flat_map(|r| &r.devices)
-            .map(OwnedDevice::get)
+    /// Finds the records of the iommufd `owner`.
+    pub(crate) fn records(&self, owner: u64) -> Option<&Records> {
+        self.iommufds()
+            .filter_map(|i| i.records().ok())
+            .find(|r| r.owner == owner)
     }
 
-    /// Finds the unit whose registers are at `register_base`.
-    pub(crate) fn unit(&self, register_base: u64) -> Option<Unit<'_>> {
-        self.units().find(|u| u.register_base == register_base)
+    /// Finds a domain.
+    pub(crate) fn domain(&self, key: DomainKey) -> Option<DomainRecord> {
+        self.records(key.owner)?.domain(key.number)
     }
 
-    /// Finds the domain with the number `number`.
-    pub(crate) fn domain(&self, number: u32) -> Option<DomainRecord> {
-        self.domains().find(|d| d.number == number)
+    /// Finds the pages of a domain's tables.
+    pub(crate) fn runs(&self, key: DomainKey) -> Option<RunList<'_>> {
+        let domain = self.domain(key)?;
+        let is_it = |i: &&Iommufd| i.records().is_ok_and(|r| r.owner == key.owner);
+
+        self.iommufds().find(is_it)?.runs()?.range(domain.runs)
     }
 
-    /// Finds the device at `address`.
-    pub(crate) fn device(&self, address: PciAddress) -> Option<Device<'_>> {
-        self.devices().find(|d| d.address == address)
+    /// Finds the device at `address`, if it goes on, and the records with it.
+    pub(crate) fn device(&self, address: PciAddress) -> Option<(&Records, Device<'_>)> {
+        let progress = self.progress.lock();
+
+        self.iommufds()
+            .filter_map(|i| i.records().ok())
+            .flat_map(|r| r.devices().map(move |d| (r, d)))
+            .filter(|(_, d)| d.address == address)
+            .find(|(r, d)| progress.has_adopted(r.owner, d.unit))
     }
 }
 
-/// Checks a state that another kernel may have written: its nodes, and what they say together.
+impl Iommufd {
+    /// Reads the state that `record` leads to.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    fn new(record: IndexRecord) -> Result<Self> {
+        let (records, run_list) = match read(&record)? {
+            Ok((records, run_list)) => (Ok(records), Some(run_list)),
+            Err(e) => {
+                pr_err!(
+                    "the state of iommufd {} is rejected: {}\n",
+                    record.owner,
+                    format_args!("{e}")
+                );
+                (Err(e), None)
+            }
+        };
+
+        Ok(Self {
+            record,
+            run_list,
+            records,
+        })
+    }
+
+    /// Looks for the run list of a state that was rejected.
+    fn recover_run_list(&mut self) -> Result {
+        if self.run_list.is_none() {
+            self.run_list = find_run_list(&self.record.run_list)?;
+        }
+        if self.run_list.is_none() {
+            let blob = self.state().ok();
+            let record = blob.and_then(|blob| decode::run_list(&blob));
+
+            self.run_list = record.map_or(Ok(None), |record| find_run_list(&record))?;
+        }
+        Ok(())
+    }
+
+    /// The records in its state, or why there are none.
+    pub(crate) fn records(&self) -> core::result::Result<&Records, StateError> {
+        self.records.as_ref().map_err(|e| *e)
+    }
+
+    /// The pages of its page tables, [`None`] if that is not known.
+    pub(crate) fn runs(&self) -> Option<RunList<'_>> {
+        self.run_list.as_ref().map(run_list::Incoming::get)
+    }
+
+    /// Gives access to its state.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT` or `EINVAL` if no block of the size is preserved there, or not any more.
+    pub(crate) fn state(&self) -> Result<PreservedRef> {
+        let size = usize::try_from(self.record.size).map_err(|_| EINVAL)?;
+
+        state_at(self.record.state, size)
+    }
+}
+
+/// Reads the state that `record` leads to, and takes over its run list if both are sound.
+///
+/// # Errors
+///
+/// `ENOMEM`. What is wrong is in the inner result.
+fn read(
+    record: &IndexRecord,
+) -> Result<core::result::Result<(Records, run_list::Incoming), StateError>> {
+    let size = usize::try_from(record.size).unwrap_or(usize::MAX);
+    let Ok(blob) = state_at(record.state, size) else {
+        return Ok(Err(StateError::Dangling(property::STATE)));
+    };
+    let state = match State::parse(&blob, Features::SUPPORTED) {
+        Ok(state) => state,
+        Err(e) => return Ok(Err(e)),
+    };
+
+    if state.owner() != record.owner {
+        return Ok(Err(StateError::Conflict(property::OWNER)));
+    }
+    if state.run_list() != record.run_list {
+        return Ok(Err(StateError::Conflict(property::RUN_LIST)));
+    }
+    let Some(run_list) = find_run_list(&record.run_list)? else {
+        return Ok(Err(StateError::Dangling(property::RUN_LIST)));
+    };
+    match check_state(state, &run_list.get())? {
+        Ok(state) => Ok(Ok((Records::new(&state)?, run_list))),
+        Err(e) => Ok(Err(e)),
+    }
+}
+
+/// Takes over a run list, if it is one.
+///
+/// # Errors
+///
+/// `ENOMEM`.
+pub(crate) fn find_run_list(record: &RunListRecord) -> Result<Option<run_list::Incoming>> {
+    match run_list::Incoming::new(record) {
+        Ok(list) => Ok(Some(list)),
+        Err(e) if e == ENOMEM => Err(e),
+        Err(e) => {
+            pr_err!("no run list is at {:#x} ({:?})\n", record.address, e);
+            Ok(None)
+        }
+    }
+}
+
+/// Checks what the nodes of a state that another kernel may have written say together.
 ///
 /// # Errors
 ///
 /// `ENOMEM`. What is wrong with the state is in the inner result.
-pub(crate) fn check_state(
-    blob: &[u8],
-) -> Result<core::result::Result<State<'_>, liveupdate_state::Error>> {
-    let state = match State::parse(blob) {
-        Ok(state) => state,
-        Err(e) => return Ok(Err(e)),
-    };
-    let mut keys = KVVec::from_elem(Key::default(), state.key_count(), GFP_KERNEL)?;
+pub(crate) fn check_state<'a>(
+    state: State<'a>,
+    runs: &RunList<'_>,
+) -> Result<core::result::Result<State<'a>, StateError>> {
+    let mut keys = KVVec::from_elem(Key::default(), state.key_count(runs), GFP_KERNEL)?;
 
-    Ok(state.check(&mut keys).map(|()| state))
+    Ok(state.check(runs, &mut keys).map(|()| state))
 }
 
 impl Records {
     fn new(state: &State<'_>) -> Result<Self> {
         let mut records = Self {
+            owner: state.owner(),
             units: KVec::new(),
             domains: KVec::new(),
             devices: KVec::new(),
+            hwpts: KVec::new(),
         };
 
         for unit in state.units() {
@@ -251,7 +435,43 @@ impl Records {
                 .devices
                 .push(OwnedDevice::new(&device)?, GFP_KERNEL)?;
         }
+        for hwpt in state.hwpts() {
+            records.hwpts.push(hwpt, GFP_KERNEL)?;
+        }
         Ok(records)
+    }
+
+    /// Finds the domain of the HWPT with the token `token`.
+    pub(crate) fn hwpt(&self, token: u64) -> Option<DomainKey> {
+        let hwpt = self.hwpts.iter().find(|h| h.token == token)?;
+
+        Some(self.key(hwpt.domain))
+    }
+
+    /// What identifies the domain with the number `number`.
+    pub(crate) fn key(&self, number: u32) -> DomainKey {
+        DomainKey {
+            owner: self.owner,
+            number,
+        }
+    }
+}
+
+impl Tree for Records {
+    fn owner(&self) -> u64 {
+        self.owner
+    }
+
+    fn units(&self) -> impl Iterator<Item = Unit<'_>> {
+        self.units.iter().map(OwnedUnit::get)
+    }
+
+    fn domains(&self) -> impl Iterator<Item = DomainRecord> {
+        self.domains.iter().copied()
+    }
+
+    fn devices(&self) -> impl Iterator<Item = Device<'_>> {
+        self.devices.iter().map(OwnedDevice::get)
     }
 }
 

@@ -32,7 +32,6 @@ use crate::{
 };
 use kernel::{
     fs::File,
-    kho::PreservedBytes,
     liveupdate::{
         self,
         FileHandler,
@@ -45,18 +44,13 @@ use kernel::{
 };
 use liveupdate_state::{
     extents::Extents,
-    iommufd::{
-        self as state,
-        Hwpt as HwptRecord, //
-    },
     second_stage,
-    Key, //
+    Tree, //
 };
 use policy::{
     check_device,
     check_mapping,
     check_memory,
-    is_consistent,
     rejection_errno,
     MappedFile,
     Refusal, //
@@ -73,13 +67,6 @@ pub(crate) fn register() -> Result<Option<Handler>> {
     flb::register(&HANDLER)
 }
 
-/// More than the state of an iommufd without a HWPT takes, in bytes.
-const STATE_SIZE_BASE: usize = 512;
-
-/// More than one HWPT adds to it: a node with a name of 21 characters, a 64-bit and a 32-bit
-/// property, 68 bytes.
-const STATE_SIZE_HWPT: usize = 96;
-
 /// Implements [`FileHandler`].
 pub(crate) struct Iommufd;
 
@@ -88,7 +75,6 @@ pub(crate) struct Iommufd;
 /// The fields are dropped in this order, which undoes the steps of preserving it last to first.
 pub(crate) struct PreservedIommufd {
     record: outgoing::PreservedIommufd,
-    _state: PreservedBytes,
     hwpts: KVec<FrozenHwpt>,
     _marks: FixedMarks,
 }
@@ -126,14 +112,12 @@ impl FileHandler for Iommufd {
         }
 
         let record = outgoing::preserve(&requests)?;
-        let state = write_state(&record, hwpts.len())?;
 
         Ok(PreservedState {
-            data: state.phys(),
+            data: record.state(),
             private: KBox::new(
                 PreservedIommufd {
                     record,
-                    _state: state,
                     hwpts,
                     _marks: marks,
                 },
@@ -166,9 +150,9 @@ impl FileHandler for Iommufd {
                 EBADMSG
             }
         })?;
-        let state = IommufdState::read(data, &guard.get())?;
+        let owner = find(data, &guard.get())?;
         let (file, context) = iommufd_hooks::create()?;
-        retrieved::register(state.owner, state.hwpts, context)?;
+        retrieved::register(owner, context)?;
         Ok(file)
     }
 
@@ -177,34 +161,28 @@ impl FileHandler for Iommufd {
         if !session.all_retrieved() {
             return false;
         }
-        // Without the state of the IOMMUs, no domain was restored.
-        let Ok(incoming) = FLB.incoming() else {
+        // Without a sound state, no domain was restored.
+        let Ok(guard) = FLB.incoming() else {
             return true;
         };
-        let incoming = incoming.get();
+        let incoming = guard.get();
 
-        match IommufdState::read(data, &incoming) {
-            Ok(state) => !retrieved::is_attached(&incoming, state.owner),
-            // Which domains belong to it is not known.
-            Err(_) => incoming
-                .progress
-                .lock()
-                .domains
-                .iter()
-                .all(|d| d.users == 0),
-        }
+        find(data, &incoming).map_or(true, |owner| !retrieved::is_attached(&incoming, owner))
     }
 
     fn finish(_retrieved: Retrieved<'_>, data: u64) {
-        // If the state is damaged, what it stood for stays reserved.
-        if let Ok(guard) = FLB.incoming() {
-            let incoming = guard.get();
+        let freed = match FLB.incoming() {
+            Ok(guard) => {
+                let incoming = guard.get();
 
-            if let Ok(state) = IommufdState::read(data, &incoming) {
-                retrieved::finish(&incoming, state.owner, state.hwpts.into_iter());
+                retrieved::finish(&incoming, data);
+                // Whoever looks at the state in debugfs holds the lock.
+                let _progress = incoming.progress.lock();
+                iommufd_hooks::free_state(data)
             }
-        }
-        if let Err(e) = iommufd_hooks::free_state(data) {
+            Err(_) => iommufd_hooks::free_state(data),
+        };
+        if let Err(e) = freed {
             pr_warn!("iommufd: no state to free at {:#x} ({:?})\n", data, e);
         }
     }
@@ -310,86 +288,23 @@ fn refuse_hwpt(id: u32, refusal: Refusal) -> Error {
     refusal.errno()
 }
 
-/// Writes the state of an iommufd with `count` HWPTs.
-fn write_state(record: &outgoing::PreservedIommufd, count: usize) -> Result<PreservedBytes> {
-    let size = count
-        .checked_mul(STATE_SIZE_HWPT)
-        .and_then(|size| size.checked_add(STATE_SIZE_BASE))
-        .ok_or(E2BIG)?;
-    let mut bytes = PreservedBytes::new(size)?;
-    let hwpts = record
-        .domains()
-        .map(|(token, domain)| HwptRecord { token, domain });
+/// Finds the number that the iommufd had whose state is at `data`.
+///
+/// # Errors
+///
+/// `EBADMSG` if the state is damaged or missing, or describes none of its units as they are;
+/// `EPROTONOSUPPORT` if it is meant for another kernel.
+fn find(data: u64, incoming: &Incoming) -> Result<u64> {
+    let Some(iommufd) = incoming.iommufd_at(data) else {
+        return Err(incoming.error().map_or(EBADMSG, rejection_errno));
+    };
+    let records = iommufd.records().map_err(rejection_errno)?;
+    let owner = records.owner();
+    let progress = incoming.progress.lock();
 
-    state::encode(&mut bytes, record.owner(), hwpts).map_err(|e| {
-        pr_warn!(
-            "iommufd: its state cannot be written: {}\n",
-            format_args!("{e}")
-        );
-        ENOSPC
-    })?;
-    Ok(bytes)
-}
-
-/// The state of an iommufd of the previous kernel.
-struct IommufdState {
-    /// The number that the devices have that belonged to it.
-    owner: u64,
-    hwpts: KVec<HwptRecord>,
-}
-
-impl IommufdState {
-    /// Reads the state that `data` leads to, and checks it against that of all IOMMUs.
-    ///
-    /// # Errors
-    ///
-    /// `EBADMSG` if it is damaged or missing or contradicts the other, `EPROTONOSUPPORT` if it is
-    /// meant for another kernel; the same if the other was rejected for that; `ENOMEM`.
-    fn read(data: u64, incoming: &Incoming) -> Result<Self> {
-        let reject = |e| {
-            pr_warn!(
-                "iommufd: the state at {:#x} is rejected: {}\n",
-                data,
-                format_args!("{e}")
-            );
-            rejection_errno(e)
-        };
-        let bytes = iommufd_hooks::state(data).map_err(|e| {
-            pr_warn!("iommufd: no state is at {:#x} ({:?})\n", data, e);
-            EBADMSG
-        })?;
-        let state = state::IommufdState::parse(&bytes).map_err(reject)?;
-        let mut keys = KVVec::from_elem(Key::default(), state.key_count(), GFP_KERNEL)?;
-        let mut hwpts = KVec::new();
-
-        state.check(&mut keys).map_err(reject)?;
-        for hwpt in state.hwpts() {
-            hwpts.push(hwpt, GFP_KERNEL)?;
-        }
-        let this = Self {
-            owner: state.owner(),
-            hwpts,
-        };
-        this.check(incoming)?;
-        Ok(this)
-    }
-
-    fn check(&self, incoming: &Incoming) -> Result {
-        let owner_of = |domain| {
-            incoming
-                .devices()
-                .find(|d| d.domain == domain)
-                .map(|d| d.owner)
-        };
-
-        if let Some(e) = incoming.error() {
-            pr_warn!("iommufd: the state of the IOMMUs was rejected\n");
-            return Err(rejection_errno(e));
-        }
-        if !is_consistent(self.owner, &self.hwpts, owner_of) {
-            pr_warn!("iommufd: its HWPTs contradict the state of the IOMMUs\n");
-            return Err(EBADMSG);
-        }
-        Ok(())
-    }
+    records
+        .units()
+        .any(|unit| progress.has_adopted(owner, unit.register_base))
+        .then_some(owner)
+        .ok_or(EBADMSG)
 }

@@ -28,6 +28,7 @@ mod page_table_kunit;
 mod reclaim;
 mod restore;
 mod retrieved;
+mod run_list;
 mod scrub;
 mod sealed;
 #[cfg(CONFIG_IOMMU_LIVEUPDATE_KUNIT_TEST)]
@@ -47,6 +48,12 @@ module! {
     authors: ["The iommu-liveupdate authors"],
     description: "Live update of IOMMUs",
     license: "GPL",
+    params: {
+        check_tables: bool {
+            default: false,
+            description: "Compare page tables with their checksums before they are taken over",
+        },
+    },
 }
 
 struct IommuLiveupdate {

@@ -2,9 +2,9 @@
 
 //! What this kernel will hand over, in the kernel that ends.
 //!
-//! The state is complete whenever nobody is preserving or unpreserving an iommufd: the attachments
-//! and the page tables in it are frozen, so that nothing is left to do when the kernel ends but to
-//! [`seal`] it.
+//! Each iommufd has a state of its own, which is written when it is preserved. It is complete: the
+//! attachments and the page tables in it are frozen, so that nothing is left to do when the kernel
+//! ends but to publish the index, which leads to all of them, see [`sealed`].
 
 use crate::{
     flb::FLB,
@@ -17,6 +17,7 @@ use crate::{
     },
     incoming::check_state,
     retrieved,
+    run_list,
     sealed, //
 };
 use kernel::{
@@ -31,14 +32,21 @@ use kernel::{
 };
 use liveupdate_state::{
     encode,
+    index,
     ContextTables,
     Device as DeviceRecord,
     Domain as DomainRecord,
+    Features,
+    Hwpt,
+    Iommufd,
     RequesterIds,
+    Root,
+    RunList,
+    State,
     Unit as UnitRecord, //
 };
 
-/// Size of the state in bytes.
+/// Size of the index in bytes.
 pub(crate) const STATE_SIZE: usize = bindings::IOMMU_LIVEUPDATE_STATE_SIZE as usize;
 
 /// One HWPT to preserve, with everything that is attached to it.
@@ -53,8 +61,11 @@ pub(crate) struct HwptRequest {
 
 struct PreservedDomain {
     owner: u64,
+    token: u64,
     domain: Domain,
     record: DomainRecord,
+    /// The addresses of the table pages, sorted.
+    pages: KVVec<u64>,
 }
 
 struct PreservedDevice {
@@ -77,7 +88,6 @@ impl PreservedDevice {
             requester_ids: RequesterIds::new(self.attachment.requester_ids()),
             domain: self.domain,
             domain_id: self.attachment.domain_id(),
-            owner: self.owner,
         }
     }
 
@@ -93,12 +103,36 @@ impl PreservedDevice {
     }
 }
 
-struct Records {
-    state: PreservedBytes,
+/// The state of one iommufd, and the list of the pages of its page tables.
+struct PreservedState {
+    owner: u64,
+    bytes: PreservedBytes,
     len: usize,
+    run_list: run_list::Outgoing,
+    required: Features,
+}
+
+impl PreservedState {
+    fn record(&self) -> Iommufd {
+        Iommufd {
+            owner: self.owner,
+            state: self.bytes.phys(),
+            size: self.len as u64,
+            run_list: self.run_list.record(),
+        }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or(&[])
+    }
+}
+
+struct Records {
+    index: PreservedBytes,
+    len: usize,
+    states: KVec<PreservedState>,
     domains: KVec<PreservedDomain>,
     devices: KVec<PreservedDevice>,
-    next_domain: u32,
     next_owner: u64,
 }
 
@@ -111,73 +145,181 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
-    /// Allocates an empty state.
+    /// Allocates an empty index.
     pub(crate) fn new() -> Result<Arc<Self>> {
         let mut records = Records {
-            state: PreservedBytes::new(STATE_SIZE)?,
+            index: PreservedBytes::new(STATE_SIZE)?,
             len: 0,
+            states: KVec::new(),
             domains: KVec::new(),
             devices: KVec::new(),
-            next_domain: 0,
             next_owner: 0,
         };
-        records.encode()?;
+        records.write_index()?;
 
         Arc::pin_init(
             pin_init!(Self {
-                phys: records.state.phys(),
+                phys: records.index.phys(),
                 records <- new_mutex!(records),
             }),
             GFP_KERNEL,
         )
     }
 
-    /// The physical address of the state.
+    /// The physical address of the index.
     pub(crate) fn phys(&self) -> u64 {
         self.phys
     }
 
-    /// Calls `f` with the state as the next kernel would find it now.
-    pub(crate) fn with_state<R>(&self, f: impl FnOnce(&[u8]) -> R) -> R {
+    /// What the next kernel has to understand.
+    pub(crate) fn required(&self) -> Features {
+        self.records.lock().required()
+    }
+
+    /// Calls `f` with the index and where it is, and then with the state of each iommufd, where it
+    /// is, and its run list.
+    pub(crate) fn for_each_blob(&self, mut f: impl FnMut(u64, &[u8], Option<&RunList<'_>>)) {
         let records = self.records.lock();
 
-        f(records.state.get(..records.len).unwrap_or(&[]))
+        f(
+            self.phys,
+            records.index.get(..records.len).unwrap_or(&[]),
+            None,
+        );
+        for state in &records.states {
+            let runs = state.run_list.get();
+
+            f(state.bytes.phys(), state.as_bytes(), Some(&runs));
+        }
     }
 }
 
-impl Records {
-    /// Writes the state anew.
-    fn encode(&mut self) -> Result {
-        let Self {
-            state,
-            domains,
-            devices,
-            ..
-        } = self;
-        let units = units(devices)?;
+/// More than what a node takes in a state, with all its properties but its lists, in bytes.
+const NODE_SIZE: usize = 320;
 
-        self.len = encode(
-            state,
-            units.iter().map(UnitInUse::record),
-            domains.iter().map(|d| d.record),
-            devices.iter().map(PreservedDevice::record),
-        )
-        .map_err(|e| {
-            pr_warn!("cannot write the state: {}\n", format_args!("{e}"));
-            ENOSPC
-        })?;
+impl Records {
+    fn required(&self) -> Features {
+        self.states
+            .iter()
+            .fold(Features::NONE, |all, state| all.union(state.required))
+    }
+
+    /// Writes the index anew.
+    fn write_index(&mut self) -> Result {
+        let required = self.required();
+        let Self { index, states, .. } = self;
+
+        self.len = index::encode(index, required, states.iter().map(PreservedState::record))
+            .map_err(|e| {
+                pr_warn!("cannot write the index: {}\n", format_args!("{e}"));
+                ENOSPC
+            })?;
+        Ok(())
+    }
+
+    /// Writes the state of `owner` and adds it to the index.
+    fn write_state(&mut self, owner: u64) -> Result {
+        let (run_list, ranges) = run_list::Outgoing::new(self.pages_of(owner))?;
+        let domains = self.domains.iter_mut().filter(|d| d.owner == owner);
+        for (domain, range) in domains.zip(ranges) {
+            domain.record.runs = range;
+        }
+
+        let required = features_in_use();
+        let mut bytes = PreservedBytes::new(self.state_size(owner)?)?;
+        let len = self.encode(&mut bytes, owner, &run_list, required)?;
 
         // What the next kernel would reject must not get there.
-        match check_state(state.get(..self.len).unwrap_or(&[]))? {
-            Ok(_) => Ok(()),
+        let state = bytes.get(..len).unwrap_or(&[]);
+        let state = State::parse(state, Features::SUPPORTED);
+        let check = |state| check_state(state, &run_list.get());
+        match state.map_or_else(|e| Ok(Err(e)), check)? {
+            Ok(_) => {}
             Err(e) => {
                 pr_warn!(
                     "the next kernel would reject the state: {}\n",
                     format_args!("{e}")
                 );
-                Err(EOPNOTSUPP)
+                return Err(EOPNOTSUPP);
             }
         }
+
+        self.states.push(
+            PreservedState {
+                owner,
+                bytes,
+                len,
+                run_list,
+                required,
+            },
+            GFP_KERNEL,
+        )?;
+        self.write_index()
+    }
+
+    /// The physical address of the state of `owner`.
+    fn state_of(&self, owner: u64) -> Option<u64> {
+        let state = self.states.iter().find(|s| s.owner == owner)?;
+
+        Some(state.bytes.phys())
+    }
+
+    fn pages_of(&self, owner: u64) -> impl Iterator<Item = &[u64]> + Clone {
+        let domains = self.domains.iter().filter(move |d| d.owner == owner);
+
+        domains.map(|d| d.pages.as_slice())
+    }
+
+    /// More than the size of the state of `owner` in bytes.
+    fn state_size(&self, owner: u64) -> Result<usize> {
+        let domains = self.domains.iter().filter(|d| d.owner == owner);
+        // A domain, and its HWPT.
+        let mut size = domains.count().checked_mul(2 * NODE_SIZE);
+
+        for device in self.devices.iter().filter(|d| d.owner == owner) {
+            // A device, perhaps its unit, and for each requester id itself and its context table.
+            let ids = device.attachment.requester_ids().len().checked_mul(4 + 16);
+
+            size = size
+                .zip(ids)
+                .and_then(|(size, ids)| size.checked_add(ids)?.checked_add(2 * NODE_SIZE));
+        }
+        // The root, and the names of all properties.
+        size.and_then(|size| size.checked_add(4 * NODE_SIZE))
+            .ok_or(E2BIG)
+    }
+
+    fn encode(
+        &self,
+        buffer: &mut [u8],
+        owner: u64,
+        run_list: &run_list::Outgoing,
+        required: Features,
+    ) -> Result<usize> {
+        let devices = || self.devices.iter().filter(|d| d.owner == owner);
+        let domains = || self.domains.iter().filter(|d| d.owner == owner);
+        let units = units(devices)?;
+        let root = Root {
+            owner,
+            run_list: run_list.record(),
+            required,
+        };
+
+        encode(
+            buffer,
+            root,
+            units.iter().map(UnitInUse::record),
+            domains().map(|d| d.record),
+            devices().map(PreservedDevice::record),
+            domains().map(|d| Hwpt {
+                token: d.token,
+                domain: d.record.number,
+            }),
+        )
+        .map_err(|e| {
+            pr_warn!("cannot write the state: {}\n", format_args!("{e}"));
+            ENOSPC
+        })
     }
 
     fn uses_page(&self, page: u64) -> bool {
@@ -190,8 +332,7 @@ impl Records {
             .find(|d| hooks::is_same(&d.device, device))
     }
 
-    fn add_domain(&mut self, owner: u64, hwpt: &HwptRequest) -> Result<u32> {
-        let number = self.next_domain;
+    fn add_domain(&mut self, owner: u64, number: u32, hwpt: &HwptRequest) -> Result {
         let first = hwpt.devices.first().ok_or(ENODATA)?;
         let attachment = Attachment::new(first, hwpt.domain)
             .inspect_err(|e| refuse(first, "its attachment cannot be described", e))?;
@@ -199,20 +340,21 @@ impl Records {
         self.domains.reserve(1, GFP_KERNEL)?;
         retrieved::own(hwpt.domain)
             .inspect_err(|e| refuse(first, "its restored page tables are damaged", e))?;
-        let table_pages = hwpt.domain.preserve_tables()?;
+        let pages = hwpt.domain.preserve_tables()?;
         self.domains.push(
             PreservedDomain {
                 owner,
+                token: hwpt.token,
                 domain: hwpt.domain,
-                record: attachment.domain(number, table_pages),
+                record: attachment.domain(number, pages.len() as u64),
+                pages,
             },
             GFP_KERNEL,
         )?;
-        self.next_domain = number.checked_add(1).ok_or(ENOSPC)?;
         for device in &hwpt.devices {
             self.add_device(owner, number, hwpt.domain, device)?;
         }
-        Ok(number)
+        Ok(())
     }
 
     fn add_device(&mut self, owner: u64, number: u32, domain: Domain, device: &Device) -> Result {
@@ -231,7 +373,7 @@ impl Records {
         if self
             .devices
             .iter()
-            .any(|d| d.domain == number && d.unit() != new.unit())
+            .any(|d| (d.owner, d.domain) == (owner, number) && d.unit() != new.unit())
         {
             refuse(device, "its domain spans several IOMMU units", &EOPNOTSUPP);
             return Err(EOPNOTSUPP);
@@ -271,6 +413,11 @@ impl Records {
 
     /// Undoes what was preserved for `owner`.
     fn remove(&mut self, owner: u64) {
+        self.states.retain(|s| s.owner != owner);
+        // What remains needs less room than before.
+        if self.write_index().is_err() {
+            self.len = 0;
+        }
         while let Some(index) = self.devices.iter().position(|d| d.owner == owner) {
             let Ok(gone) = self.devices.remove(index) else {
                 break;
@@ -297,21 +444,27 @@ impl UnitInUse {
     fn record(&self) -> UnitRecord<'_> {
         self.unit.record(ContextTables::new(&self.context_tables))
     }
+
+    fn register_base(&self) -> u64 {
+        self.record().register_base
+    }
 }
 
 /// The units that the devices use.
-fn units(devices: &[PreservedDevice]) -> Result<KVec<UnitInUse>> {
-    let mut units = KVec::new();
+fn units<'a, I>(devices: impl Fn() -> I) -> Result<KVec<UnitInUse>>
+where
+    I: Iterator<Item = &'a PreservedDevice>,
+{
+    let mut units: KVec<UnitInUse> = KVec::new();
 
-    for (index, device) in devices.iter().enumerate() {
-        let earlier = devices.get(..index).unwrap_or(&[]);
+    for device in devices() {
         let reg = device.unit();
 
-        if earlier.iter().any(|d| d.unit() == reg) {
+        if units.iter().any(|u| u.register_base() == reg) {
             continue;
         }
         let mut context_tables = KVec::new();
-        for device in devices.iter().filter(|d| d.unit() == reg) {
+        for device in devices().filter(|d| d.unit() == reg) {
             for table in device.attachment.context_tables() {
                 if !context_tables.contains(&table) {
                     context_tables.push(table, GFP_KERNEL)?;
@@ -330,6 +483,11 @@ fn units(devices: &[PreservedDevice]) -> Result<KVec<UnitInUse>> {
     Ok(units)
 }
 
+/// What this kernel makes use of in what it writes.
+fn features_in_use() -> Features {
+    Features::NONE
+}
+
 fn refuse(device: &Device, why: &str, error: &Error) {
     dev_warn!(device, "cannot be preserved: {} ({:?})\n", why, error);
 }
@@ -338,7 +496,7 @@ fn refuse(device: &Device, why: &str, error: &Error) {
 pub(crate) struct PreservedIommufd {
     outgoing: Arc<Outgoing>,
     owner: u64,
-    domains: KVec<(u64, u32)>,
+    state: u64,
 }
 
 /// Preserves the page tables of `hwpts` and the attachments of their devices, all or nothing.
@@ -346,7 +504,8 @@ pub(crate) struct PreservedIommufd {
 /// # Errors
 ///
 /// `EOPNOTSUPP` if this version cannot preserve one of the attachments, `ENOSPC` if there are too
-/// many, `ENODATA` if nothing is attached to one of the HWPTs, `ENOMEM`.
+/// many iommufds, `E2BIG` if there is too much for one, `ENODATA` if nothing is attached to one of
+/// the HWPTs, `ENOMEM`.
 ///
 /// # Context
 ///
@@ -355,55 +514,38 @@ pub(crate) struct PreservedIommufd {
 pub(crate) fn preserve(hwpts: &[HwptRequest]) -> Result<PreservedIommufd> {
     let guard = FLB.outgoing()?;
     let outgoing: Arc<Outgoing> = guard.get().into();
-    let mut domains = KVec::with_capacity(hwpts.len(), GFP_KERNEL)?;
 
     let mut records = outgoing.records.lock();
     let owner = records.next_owner;
     records.next_owner = owner.checked_add(1).ok_or(ENOSPC)?;
 
-    let mut add_all = |records: &mut Records| -> Result {
-        for hwpt in hwpts {
-            let number = records.add_domain(owner, hwpt)?;
-
-            domains.push((hwpt.token, number), GFP_KERNEL)?;
+    let add_all = |records: &mut Records| -> Result<u64> {
+        for (number, hwpt) in (0u32..).zip(hwpts) {
+            records.add_domain(owner, number, hwpt)?;
         }
-        records.encode()
+        records.write_state(owner)?;
+        records.state_of(owner).ok_or(EINVAL)
     };
-    if let Err(e) = add_all(&mut records) {
-        records.remove(owner);
-        records.encode()?;
-        return Err(e);
-    }
+    let state = add_all(&mut records).inspect_err(|_| records.remove(owner))?;
     drop(records);
 
     Ok(PreservedIommufd {
         outgoing,
         owner,
-        domains,
+        state,
     })
 }
 
 impl PreservedIommufd {
-    /// The number that identifies the iommufd in the state.
-    pub(crate) fn owner(&self) -> u64 {
-        self.owner
-    }
-
-    /// The tokens of the HWPTs, with the numbers of their domains in the state.
-    pub(crate) fn domains(&self) -> impl Iterator<Item = (u64, u32)> + '_ {
-        self.domains.iter().copied()
+    /// The physical address of the state, by which the next kernel knows the iommufd.
+    pub(crate) fn state(&self) -> u64 {
+        self.state
     }
 }
 
 impl Drop for PreservedIommufd {
     fn drop(&mut self) {
-        let mut records = self.outgoing.records.lock();
-
-        records.remove(self.owner);
-        // What remains needs less room than before.
-        if records.encode().is_err() {
-            records.len = 0;
-        }
+        self.outgoing.records.lock().remove(self.owner);
     }
 }
 

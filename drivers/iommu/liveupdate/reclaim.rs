@@ -2,96 +2,80 @@
 
 //! How the pages of the previous kernel's page tables become pages of this one, or free memory.
 //!
-//! Until then they are what KHO keeps reserved. That nobody else has claimed a page is what tells
-//! it from memory that an entry, if it is damaged, could lead to.
+//! Until then they are what KHO keeps reserved. Which pages they are is in a run list, so nothing
+//! depends on what is in them.
 
 use crate::hooks::{
     self,
     DirectMap, //
 };
 use kernel::prelude::*;
-use liveupdate_state::{
-    reclaim::{
-        Owner,
-        Reclaim, //
-    },
-    second_stage,
-    Domain as DomainRecord, //
-};
+use liveupdate_state::RunList;
 
-/// How many entries are looked at before other tasks may run.
-const BUDGET: usize = 4096;
-
-/// Gives the pages to iommu-pages.
-struct Keep;
-
-impl Owner for Keep {
-    fn claim(&mut self, table: u64) -> bool {
-        hooks::restore_page(table).is_ok()
-    }
-
-    fn release(&mut self, _table: u64) {}
-}
-
-/// Gives the pages to the page allocator.
-struct Free;
-
-impl Owner for Free {
-    fn claim(&mut self, table: u64) -> bool {
-        hooks::restore_page(table).is_ok()
-    }
-
-    fn release(&mut self, table: u64) {
-        // SAFETY: The page was claimed, and by the requirement of `free()` hardware does not read
-        // it. The walk is done with it.
-        unsafe { hooks::free_page(table) };
-    }
-}
-
-/// Takes the pages over. Returns false if some of the tables are not what the previous kernel
-/// preserved; then only some of the pages belong to this kernel.
+/// Whether nothing has changed in the pages since the previous kernel preserved them.
 ///
 /// # Context
 ///
-/// Process context, may take long.
-pub(crate) fn own(domain: &DomainRecord) -> bool {
-    walk(domain, &mut Keep)
+/// Process context, takes time linear in the size of the pages.
+pub(crate) fn are_intact(runs: &RunList<'_>) -> bool {
+    runs.iter().all(|run| {
+        hooks::cond_resched();
+        run.is_intact(&DirectMap)
+    })
 }
 
-/// Frees the pages, except for what damaged tables do not lead to.
+/// Takes the pages over, as if this kernel had allocated them.
+///
+/// # Errors
+///
+/// `EBADMSG` if some are not as the previous kernel preserved them; the others then belong to this
+/// kernel.
+///
+/// # Context
+///
+/// Process context, takes time linear in the number of the pages.
+pub(crate) fn own(runs: &RunList<'_>) -> Result {
+    claim_all(runs, |_| {})
+}
+
+/// Frees the pages.
 ///
 /// # Safety
 ///
-/// Hardware must not use the tables any more.
+/// Hardware must not use them any more.
 ///
 /// # Context
 ///
-/// Process context, may take long.
-pub(crate) unsafe fn free(domain: &DomainRecord) {
-    walk(domain, &mut Free);
+/// Process context, takes time linear in the number of the pages.
+pub(crate) unsafe fn free(runs: &RunList<'_>) {
+    let free = |page| {
+        // SAFETY: The page was claimed, and by the safety requirement hardware does not read it.
+        unsafe { hooks::free_page(page) };
+    };
+
+    // What is not there cannot be freed either.
+    let _ = claim_all(runs, free);
 }
 
-fn walk(domain: &DomainRecord, owner: &mut impl Owner) -> bool {
-    let Some(table) = second_stage::page_table(domain) else {
-        return false;
-    };
-    let mut walk = Reclaim::new(&DirectMap, table, owner);
-    let reclaimed = loop {
-        if let Some(reclaimed) = walk.step(BUDGET) {
-            break reclaimed;
+/// Calls `then` for each page that could be claimed.
+fn claim_all(runs: &RunList<'_>, mut then: impl FnMut(u64)) -> Result {
+    let mut missing: u64 = 0;
+
+    for run in runs.iter() {
+        for page in run.addresses() {
+            match hooks::restore_page(page) {
+                Ok(()) => then(page),
+                Err(_) => missing = missing.saturating_add(1),
+            }
         }
         hooks::cond_resched();
-    };
-
-    let is_sound = reclaimed.refused == 0 && reclaimed.claimed == domain.table_pages;
-    if !is_sound {
-        pr_warn!(
-            "domain {} of the previous kernel is damaged: {} of {} table pages found, {} others\n",
-            domain.number,
-            reclaimed.claimed,
-            domain.table_pages,
-            reclaimed.refused
-        );
     }
-    is_sound
+    if missing > 0 {
+        pr_warn!(
+            "{} pages of page tables are not as they were preserved\n",
+            missing
+        );
+        return Err(EBADMSG);
+    }
+    Ok(())
 }

@@ -14,6 +14,7 @@ use crate::{
     incoming::{
         Incoming,
         Progress,
+        Records,
         RestoredDomain,
         TablePages, //
     }, //
@@ -22,7 +23,8 @@ use kernel::prelude::*;
 use liveupdate_state::{
     vtd,
     Device as DeviceRecord,
-    PciAddress, //
+    PciAddress,
+    Tree, //
 };
 
 /// Returns the domain that stands for the page tables that `device` is using, to be attached
@@ -38,12 +40,12 @@ pub(crate) fn restore(device: &Device, singular: bool) -> Option<Domain> {
     let guard = FLB.incoming().ok()?;
     let incoming = guard.get();
     let function = Function::of(device).ok()?;
-    let record = incoming.device(function.address)?;
+    let (records, record) = incoming.device(function.address)?;
 
     if incoming.progress.lock().left.contains(&record.address) {
         return None;
     }
-    match restore_record(&incoming, device, &function, &record, singular) {
+    match restore_record(&incoming, device, &function, records, &record, singular) {
         Ok(domain) => {
             hooks::set_dma_inherited(device);
             dev_info!(device, "restored domain {}\n", record.domain);
@@ -61,6 +63,7 @@ fn restore_record(
     incoming: &Incoming,
     device: &Device,
     function: &Function,
+    records: &Records,
     record: &DeviceRecord<'_>,
     singular: bool,
 ) -> core::result::Result<Domain, &'static str> {
@@ -69,38 +72,37 @@ fn restore_record(
     if !singular {
         return Err("its group has got other devices");
     }
-    if !progress.adopted.contains(&record.unit) {
-        return Err("its IOMMU unit was not taken over");
-    }
     if progress.rejected.contains(&record.address) {
         return Err("it was rejected before");
     }
-    if progress.gone.contains(&record.domain) {
+    if progress.gone.contains(&records.key(record.domain)) {
         return Err("its session is finished");
     }
     if function.vendor_device != record.vendor_device || function.class != record.class {
         return Err("it is another device");
     }
-    if !is_attached(incoming, record) {
+    if !is_attached(records, record) {
         return Err("its entries were cleared");
     }
-    progress.get(incoming, device, record)
+    progress.get(device, records, record)
 }
 
 impl Progress {
     /// Returns the domain of the device, and counts it as one more user.
     fn get(
         &mut self,
-        incoming: &Incoming,
         device: &Device,
+        records: &Records,
         record: &DeviceRecord<'_>,
     ) -> core::result::Result<Domain, &'static str> {
-        if let Some(domain) = self.domain(record.domain) {
+        let key = records.key(record.domain);
+
+        if let Some(domain) = self.domain(key) {
             domain.users = domain.users.saturating_add(1);
             return Ok(domain.domain);
         }
 
-        let tables = incoming
+        let tables = records
             .domain(record.domain)
             .ok_or("its domain is not in the state")?;
         self.domains
@@ -109,8 +111,7 @@ impl Progress {
         let domain = Domain::restore(device, &tables, record.domain_id)
             .map_err(|_| "the driver does not accept its page tables")?;
         let restored = RestoredDomain {
-            number: record.domain,
-            owner: record.owner,
+            key,
             domain,
             pages: TablePages::Preserved,
             users: 1,
@@ -124,8 +125,8 @@ impl Progress {
 }
 
 /// Whether hardware still has the entries that the state describes.
-fn is_attached(incoming: &Incoming, record: &DeviceRecord<'_>) -> bool {
-    match (incoming.unit(record.unit), incoming.domain(record.domain)) {
+fn is_attached(records: &Records, record: &DeviceRecord<'_>) -> bool {
+    match (records.unit(record.unit), records.domain(record.domain)) {
         (Some(unit), Some(domain)) => vtd::is_attached(&DirectMap, &unit, record, &domain),
         _ => false,
     }
@@ -140,11 +141,11 @@ pub(crate) fn may_attach(domain: Domain, device: &Device) -> bool {
     let find = || -> Option<bool> {
         let guard = FLB.incoming().ok()?;
         let incoming = guard.get();
-        let record = incoming.device(Function::of(device).ok()?.address)?;
+        let (records, record) = incoming.device(Function::of(device).ok()?.address)?;
         let progress = incoming.progress.lock();
         let restored = progress.domains.iter().find(|d| d.domain == domain)?;
 
-        Some(restored.number == record.domain && is_attached(&incoming, &record))
+        Some(restored.key == records.key(record.domain) && is_attached(records, &record))
     };
 
     find().unwrap_or(false)
@@ -196,12 +197,14 @@ pub(crate) fn leave(domain: Domain, device: &Device) {
 
 /// Whether the device at `address` goes on with its restored domain.
 pub(crate) fn is_restored(incoming: &Incoming, address: PciAddress) -> bool {
-    let Some(record) = incoming.device(address) else {
+    let Some((records, record)) = incoming.device(address) else {
         return false;
     };
     let mut progress = incoming.progress.lock();
 
     !progress.left.contains(&address)
         && !progress.rejected.contains(&address)
-        && progress.domain(record.domain).is_some_and(|d| d.users > 0)
+        && progress
+            .domain(records.key(record.domain))
+            .is_some_and(|d| d.users > 0)
 }

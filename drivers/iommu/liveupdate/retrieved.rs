@@ -15,18 +15,25 @@ use crate::{
         Function, //
     },
     incoming::{
+        find_run_list,
+        DomainKey,
         Incoming,
         Progress,
+        Records,
         RestoredDomain,
         TablePages, //
     },
+    iommufd_hooks,
     reclaim, //
 };
 use kernel::{
     prelude::*,
     sync::Arc, //
 };
-use liveupdate_state::iommufd::Hwpt;
+use liveupdate_state::{
+    decode,
+    Tree, //
+};
 
 /// What an iommufd is known by: the address of its context.
 ///
@@ -39,32 +46,26 @@ pub(crate) struct Retrieved {
     /// The number that the previous kernel gave to it.
     owner: u64,
     context: Context,
-    hwpts: KVec<Hwpt>,
 }
 
 impl Progress {
-    /// Finds the owner and the number of the domain that the iommufd `context` calls `token`.
-    fn hwpt(&self, context: Context, token: u64) -> Option<(u64, u32)> {
+    /// Finds the number of the iommufd of the previous kernel for which `context` stands.
+    fn owner(&self, context: Context) -> Option<u64> {
         let iommufd = self.retrieved.iter().find(|r| r.context == context)?;
-        let hwpt = iommufd.hwpts.iter().find(|h| h.token == token)?;
 
-        Some((iommufd.owner, hwpt.domain))
+        Some(iommufd.owner)
     }
 }
 
-/// Lets the iommufd `context` stand for `owner`, to which `hwpts` belonged.
+/// Lets the iommufd `context` stand for `owner`.
 ///
 /// # Errors
 ///
 /// `ENODATA` without a state of the IOMMUs, `ENOMEM`.
-pub(crate) fn register(owner: u64, hwpts: KVec<Hwpt>, context: Context) -> Result {
+pub(crate) fn register(owner: u64, context: Context) -> Result {
     let guard = FLB.incoming()?;
     let incoming = guard.get();
-    let retrieved = Retrieved {
-        owner,
-        context,
-        hwpts,
-    };
+    let retrieved = Retrieved { owner, context };
 
     incoming
         .progress
@@ -83,11 +84,11 @@ pub(crate) fn may_claim(device: &Device, context: Context) -> bool {
     let find = || -> Option<bool> {
         let guard = FLB.incoming().ok()?;
         let incoming = guard.get();
-        let record = incoming.device(Function::of(device).ok()?.address)?;
-        let progress = incoming.progress.lock();
-        let iommufd = progress.retrieved.iter().find(|r| r.context == context)?;
+        let (records, _) = incoming.device(Function::of(device).ok()?.address)?;
 
-        Some(iommufd.owner == record.owner)
+        let owner = incoming.progress.lock().owner(context);
+
+        Some(owner? == records.owner())
     };
 
     find().unwrap_or(false)
@@ -96,7 +97,7 @@ pub(crate) fn may_claim(device: &Device, context: Context) -> bool {
 /// A restored domain as the HWPT of an iommufd. Dropping it is destroying the HWPT.
 pub(crate) struct RestoredHwpt {
     incoming: Arc<Incoming>,
-    number: u32,
+    key: DomainKey,
     domain: Domain,
 }
 
@@ -118,14 +119,13 @@ pub(crate) fn restore_hwpt(context: Context, token: u64) -> Result<RestoredHwpt>
     let incoming: Arc<Incoming> = guard.get().into();
     let mut progress = incoming.progress.lock();
 
-    let (owner, number) = progress.hwpt(context, token).ok_or(ENOENT)?;
-    if progress.gone.contains(&number) {
+    let owner = progress.owner(context).ok_or(ENOENT)?;
+    let records = incoming.records(owner).ok_or(ENOENT)?;
+    let key = records.hwpt(token).ok_or(ENOENT)?;
+    if progress.gone.contains(&key) {
         return Err(ENOENT);
     }
-    let restored = progress.domain(number).ok_or(ENODEV)?;
-    if restored.owner != owner {
-        return Err(ENODEV);
-    }
+    let restored = progress.domain(key).ok_or(ENODEV)?;
     if restored.has_hwpt {
         return Err(EEXIST);
     }
@@ -135,7 +135,7 @@ pub(crate) fn restore_hwpt(context: Context, token: u64) -> Result<RestoredHwpt>
 
     Ok(RestoredHwpt {
         incoming,
-        number,
+        key,
         domain,
     })
 }
@@ -143,7 +143,7 @@ pub(crate) fn restore_hwpt(context: Context, token: u64) -> Result<RestoredHwpt>
 impl Drop for RestoredHwpt {
     fn drop(&mut self) {
         let mut progress = self.incoming.progress.lock();
-        let Some(restored) = progress.domain(self.number) else {
+        let Some(restored) = progress.domain(self.key) else {
             return;
         };
 
@@ -152,7 +152,7 @@ impl Drop for RestoredHwpt {
         if restored.users > 0 {
             return;
         }
-        let restored = progress.give_back(self.number);
+        let restored = progress.give_back(self.key);
         drop(progress);
         if let Ok(Some(restored)) = restored {
             free(&self.incoming, restored);
@@ -167,46 +167,82 @@ pub(crate) fn is_attached(incoming: &Incoming, owner: u64) -> bool {
     progress
         .domains
         .iter()
-        .any(|d| d.owner == owner && d.users > 0)
+        .any(|d| d.key.owner == owner && d.users > 0)
 }
 
-/// Gives back what `hwpts` of `owner` stood for, except where there is a HWPT: that goes when the
-/// HWPT is destroyed.
+/// Gives back what the iommufd stood for whose state is at the physical address `state`, except for
+/// domains with a HWPT: those go when the HWPT is destroyed.
 ///
 /// No device may use any of it, see [`is_attached`].
-pub(crate) fn finish(incoming: &Incoming, owner: u64, hwpts: impl Iterator<Item = Hwpt>) {
-    for hwpt in hwpts {
-        let mut progress = incoming.progress.lock();
-        let is_in_use = |d: &mut RestoredDomain| d.owner != owner || d.has_hwpt || d.users > 0;
+pub(crate) fn finish(incoming: &Incoming, state: u64) {
+    let Some(iommufd) = incoming.iommufd_at(state) else {
+        return free_unknown(state);
+    };
 
-        if progress.domain(hwpt.domain).is_some_and(is_in_use) {
-            continue;
+    match iommufd.records() {
+        Ok(records) => {
+            for domain in records.domains() {
+                finish_domain(incoming, records, records.key(domain.number));
+            }
+            incoming
+                .progress
+                .lock()
+                .retrieved
+                .retain(|r| r.owner != records.owner());
         }
-        let restored = progress.give_back(hwpt.domain);
-        drop(progress);
-        match restored {
-            Ok(Some(restored)) => free(incoming, restored),
-            Ok(None) => give_back_unused(incoming, owner, hwpt.domain),
-            // Its HWPT was destroyed.
-            Err(e) if e == EALREADY => {}
-            Err(_) => pr_warn!("domain {} stays reserved: out of memory\n", hwpt.domain),
-        }
+        // Nothing of it was adopted, so that hardware has never read its tables in this kernel.
+        Err(_) => match iommufd.runs() {
+            // SAFETY: As above.
+            Some(runs) => unsafe { reclaim::free(&runs) },
+            None => pr_warn!("page tables of an iommufd stay reserved: their list is lost\n"),
+        },
     }
+}
 
+/// Frees the page tables that belong to a state to which the index does not lead.
+fn free_unknown(state: u64) {
+    let list = iommufd_hooks::state(state)
+        .ok()
+        .and_then(|blob| decode::run_list(&blob))
+        .and_then(|record| find_run_list(&record).ok().flatten());
+
+    match list {
+        // SAFETY: What is adopted has its list in the index, and no list is there twice.
+        Some(list) => unsafe { reclaim::free(&list.get()) },
+        None => pr_warn!("page tables of an iommufd stay reserved: their list is lost\n"),
+    }
+}
+
+fn finish_domain(incoming: &Incoming, records: &Records, key: DomainKey) {
     let mut progress = incoming.progress.lock();
-    progress.retrieved.retain(|r| r.owner != owner);
+
+    if progress
+        .domain(key)
+        .is_some_and(|d| d.has_hwpt || d.users > 0)
+    {
+        return;
+    }
+    let restored = progress.give_back(key);
+    drop(progress);
+    match restored {
+        Ok(Some(restored)) => free(incoming, restored),
+        Ok(None) => give_back_unused(incoming, records, key),
+        // Its HWPT was destroyed.
+        Err(e) if e == EALREADY => {}
+        Err(_) => pr_warn!("domain {} stays reserved: out of memory\n", key.number),
+    }
 }
 
 /// Frees a restored domain and its tables.
 fn free(incoming: &Incoming, restored: RestoredDomain) {
     // One of its devices may have come back, and another one not.
-    clear_entries(incoming, restored.number);
+    clear_entries(incoming, restored.key);
 
     match restored.pages {
         TablePages::Preserved => {
-            if let Some(record) = incoming.domain(restored.number) {
+            if let Some(runs) = incoming.runs(restored.key) {
                 // SAFETY: Nothing uses the domain any more: no group, and no HWPT.
-                unsafe { reclaim::free(&record) };
+                unsafe { reclaim::free(&runs) };
             }
         }
         // SAFETY: As above.
@@ -218,38 +254,72 @@ fn free(incoming: &Incoming, restored: RestoredDomain) {
 }
 
 /// Gives back the tables of a domain none of whose devices came back.
-fn give_back_unused(incoming: &Incoming, owner: u64, number: u32) {
-    let Some(record) = incoming.domain(number) else {
-        return;
-    };
-    let devices = || incoming.devices().filter(|d| d.domain == number);
-
-    if devices().any(|d| d.owner != owner) {
-        return;
-    }
-    clear_entries(incoming, number);
-    if let Some(first) = devices().next() {
-        if incoming.progress.lock().adopted.contains(&first.unit) {
+fn give_back_unused(incoming: &Incoming, records: &Records, key: DomainKey) {
+    clear_entries(incoming, key);
+    if let Some(first) = records.devices().find(|d| d.domain == key.number) {
+        if incoming.progress.lock().has_adopted(key.owner, first.unit) {
             hooks::release_domain_id(first.unit, first.domain_id);
         }
     }
-    // SAFETY: No entry leads to the tables: either they were cleared, or the unit has never read
-    // them in this kernel.
-    unsafe { reclaim::free(&record) };
+    if let Some(runs) = incoming.runs(key) {
+        // SAFETY: No entry leads to the tables: either they were cleared, or the unit has never
+        // read them in this kernel.
+        unsafe { reclaim::free(&runs) };
+    }
 }
 
 /// Clears what still leads to the tables of a domain that no group uses: the entries of devices
 /// that did not come back. A device that is added there later must not find them.
-fn clear_entries(incoming: &Incoming, number: u32) {
-    for device in incoming.devices().filter(|d| d.domain == number) {
+fn clear_entries(incoming: &Incoming, key: DomainKey) {
+    let Some(records) = incoming.records(key.owner) else {
+        return;
+    };
+
+    for device in records.devices().filter(|d| d.domain == key.number) {
         // A unit that was not adopted reads none of the old tables.
-        if !incoming.progress.lock().adopted.contains(&device.unit) {
+        if !incoming.progress.lock().has_adopted(key.owner, device.unit) {
             continue;
         }
         for id in device.requester_ids.iter() {
             hooks::clear_entry(device.unit, id, device.domain_id);
         }
     }
+}
+
+/// Finds what was restored as `domain`.
+fn find(incoming: &Incoming, domain: Domain) -> Option<RestoredDomain> {
+    let progress = incoming.progress.lock();
+
+    progress
+        .domains
+        .iter()
+        .copied()
+        .find(|d| d.domain == domain)
+}
+
+/// Checks that the page tables of a restored domain are what the previous kernel preserved.
+///
+/// # Errors
+///
+/// `EBADMSG` if they are not, `ENODEV` if it is none.
+///
+/// # Context
+///
+/// Process context, takes time linear in the size of the tables.
+pub(crate) fn check_tables(domain: Domain) -> Result {
+    let guard = FLB.incoming()?;
+    let incoming = guard.get();
+    let restored = find(&incoming, domain).ok_or(ENODEV)?;
+    let runs = incoming.runs(restored.key).ok_or(ENODEV)?;
+
+    if !reclaim::are_intact(&runs) {
+        pr_warn!(
+            "the page tables of domain {} are damaged\n",
+            restored.key.number
+        );
+        return Err(EBADMSG);
+    }
+    Ok(())
 }
 
 /// Makes this kernel the owner of the tables of `domain`, if it was restored, so that they can be
@@ -264,27 +334,23 @@ pub(crate) fn own(domain: Domain) -> Result {
     }
     let guard = FLB.incoming()?;
     let incoming = guard.get();
-    let find = |progress: &Progress| {
-        progress
-            .domains
-            .iter()
-            .copied()
-            .find(|d| d.domain == domain)
-    };
-    let restored = find(&incoming.progress.lock()).ok_or(ENODEV)?;
+    let restored = find(&incoming, domain).ok_or(ENODEV)?;
 
     match restored.pages {
         TablePages::Owned => return Ok(()),
         TablePages::Damaged => return Err(EBADMSG),
         TablePages::Preserved => {}
     }
-    let record = incoming.domain(restored.number).ok_or(ENODEV)?;
-    let (pages, result) = if reclaim::own(&record) {
-        (TablePages::Owned, Ok(()))
-    } else {
-        (TablePages::Damaged, Err(EBADMSG))
+    let runs = incoming.runs(restored.key).ok_or(ENODEV)?;
+    if !reclaim::are_intact(&runs) {
+        return Err(EBADMSG);
+    }
+    let result = reclaim::own(&runs);
+    let pages = match result {
+        Ok(()) => TablePages::Owned,
+        Err(_) => TablePages::Damaged,
     };
-    if let Some(restored) = incoming.progress.lock().domain(restored.number) {
+    if let Some(restored) = incoming.progress.lock().domain(restored.key) {
         restored.pages = pages;
     }
     result

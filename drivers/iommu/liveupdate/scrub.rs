@@ -5,56 +5,127 @@
 //! The memory behind an entry that is not preserved is free for anything in the next kernel, so
 //! the entry has to be gone before that kernel starts.
 
-use crate::hooks::DirectMap;
-use kernel::prelude::*;
+use crate::{
+    hooks::DirectMap,
+    sealed::Sealed, //
+};
+use kernel::{
+    prelude::*,
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    }, //
+};
 use liveupdate_state::{
     vtd,
-    State,
+    Tree,
     Unit, //
 };
 
-/// Clears every entry of the unit that no device in `state` needs.
+/// What of a unit is preserved.
+///
+/// It is written and read while the kernel shuts down, when no memory can be allocated.
+static PRESERVED: Preserved = Preserved {
+    context_tables: [const { Atomic::new(0) }; 256],
+    requester_ids: [const { Atomic::new(0) }; 1024],
+};
+
+struct Preserved {
+    /// The address of the context table for each bus, 0 for none.
+    context_tables: [Atomic<u64>; 256],
+    /// A bit for each requester id.
+    requester_ids: [Atomic<u64>; 1024],
+}
+
+impl Preserved {
+    fn clear(&self) {
+        for word in Iterator::chain(self.context_tables.iter(), &self.requester_ids) {
+            word.store(0, Relaxed);
+        }
+    }
+
+    /// Adds what belongs to the devices of `tree`, as far as hardware has it too.
+    fn add(&self, tree: &impl Tree, unit: &Unit<'_>) {
+        for (bus, table) in unit.context_tables.iter() {
+            if let Some(word) = self.context_tables.get(usize::from(bus)) {
+                word.store(table, Relaxed);
+            }
+        }
+        for device in tree.devices_of(unit.register_base) {
+            let is_attached = tree
+                .domain(device.domain)
+                .is_some_and(|domain| vtd::is_attached(&DirectMap, unit, &device, &domain));
+
+            for id in device.requester_ids.iter().filter(|_| is_attached) {
+                if let Some(word) = self.requester_ids.get(usize::from(id / 64)) {
+                    word.store(word.load(Relaxed) | 1 << (id % 64), Relaxed);
+                }
+            }
+        }
+    }
+
+    fn has_context_table(&self, bus: u8, table: u64) -> bool {
+        self.context_tables
+            .get(usize::from(bus))
+            .is_some_and(|word| word.load(Relaxed) == table)
+    }
+
+    fn has_requester_id(&self, id: u16) -> bool {
+        self.requester_ids
+            .get(usize::from(id / 64))
+            .is_some_and(|word| word.load(Relaxed) & 1 << (id % 64) != 0)
+    }
+}
+
+/// Clears every entry of the unit that no device in `sealed` needs.
 ///
 /// Returns whether the unit has to go on translating. What hardware caches is left to the caller.
 ///
-/// Does not sleep, and takes no lock.
-pub(crate) fn scrub(state: &[u8], found: &Unit<'_>) -> bool {
-    let state = match State::parse(state) {
-        Ok(state) => state,
-        Err(e) => {
-            pr_err!(
-                "the own state is unreadable ({}), blocking all DMA\n",
-                format_args!("{e}")
-            );
-            return vtd::clear_all(&DirectMap, found.root_table);
-        }
-    };
-    let Some(unit) = state.unit(found.register_base) else {
-        return false;
-    };
+/// Does not sleep, and takes no lock. Only one may run at a time.
+pub(crate) fn scrub(sealed: &Sealed, found: &Unit<'_>) -> bool {
+    let mut goes_on = false;
 
-    let keep = |id, entry: vtd::ContextEntry| {
-        state
-            .device_by_requester_id(unit.register_base, id)
-            .and_then(|device| Some((state.domain(device.domain)?, device.domain_id)))
-            .is_some_and(|(domain, did)| entry.matches(&domain, did))
-    };
-    let scrubbed = if unit.root_table == found.root_table {
-        vtd::scrub(&DirectMap, &unit, keep)
-    } else {
-        None
-    };
+    PRESERVED.clear();
+    for state in sealed.states() {
+        let state = match state {
+            Ok(state) => state,
+            Err(e) => {
+                // Its entries are cleared with those of everybody else.
+                pr_err!("an own state is unreadable ({})\n", format_args!("{e}"));
+                goes_on = true;
+                continue;
+            }
+        };
+
+        let Some(unit) = state.unit(found.register_base) else {
+            continue;
+        };
+        goes_on = true;
+        if unit.root_table == found.root_table {
+            PRESERVED.add(&state, &unit);
+        }
+    }
+    if !goes_on {
+        return false;
+    }
+
+    let scrubbed = vtd::scrub(
+        &DirectMap,
+        found.root_table,
+        |bus, table| PRESERVED.has_context_table(bus, table),
+        |id, _| PRESERVED.has_requester_id(id),
+    );
     match scrubbed {
         Some(scrubbed) => pr_info!(
             "unit at {:#x} goes on: {} entries kept, {} cleared\n",
-            unit.register_base,
+            found.register_base,
             scrubbed.kept,
             scrubbed.cleared
         ),
         None => {
             pr_err!(
                 "unit at {:#x} has lost its tables, blocking all DMA\n",
-                unit.register_base
+                found.register_base
             );
             vtd::clear_all(&DirectMap, found.root_table);
         }

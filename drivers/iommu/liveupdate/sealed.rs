@@ -17,8 +17,14 @@ use kernel::{
         Release, //
     }, //
 };
+use liveupdate_state::{
+    Features,
+    Index,
+    Iommufd,
+    State, //
+};
 
-/// Physical address of the state, 0 for none.
+/// Physical address of the index, 0 for none.
 static SEALED: Atomic<u64> = Atomic::new(0);
 
 kernel::sync::global_lock! {
@@ -36,7 +42,7 @@ pub(crate) unsafe fn init() {
     unsafe { PUBLISHING.init() };
 }
 
-/// Publishes the state at the physical address `phys`.
+/// Publishes the state whose index is at the physical address `phys`.
 pub(crate) fn publish(phys: u64) {
     let _guard = PUBLISHING.lock();
 
@@ -60,18 +66,55 @@ pub(crate) fn withdraw() {
     SEALED.store(0, Release);
 }
 
+/// The published state.
+///
+/// # Invariants
+///
+/// This kernel is shutting down, and wrote what it reads here.
+pub(crate) struct Sealed(&'static [u8]);
+
 /// Returns the published state, [`None`] if nothing was.
 ///
 /// # Safety
 ///
 /// The caller must be the shutdown of this kernel: LUO lets nothing be unpreserved from then on.
-pub(crate) unsafe fn get() -> Option<&'static [u8]> {
+pub(crate) unsafe fn get() -> Option<Sealed> {
     let phys = SEALED.load(Acquire);
 
     if phys == 0 {
         return None;
     }
-    // SAFETY: The state is in memory that this kernel allocated and keeps by the safety
+    // INVARIANT: By the safety requirement.
+    // SAFETY: The index is in memory that this kernel allocated and keeps by the safety
     // requirement; nobody writes to it once it is frozen.
-    Some(unsafe { slice::from_raw_parts(bindings::phys_to_virt(phys).cast(), STATE_SIZE) })
+    Some(Sealed(unsafe { own_memory(phys, STATE_SIZE) }))
+}
+
+/// # Safety
+///
+/// There must be `size` bytes of this kernel at `phys` that nobody writes to or frees any more.
+unsafe fn own_memory(phys: u64, size: usize) -> &'static [u8] {
+    // SAFETY: By the safety requirement.
+    unsafe { slice::from_raw_parts(bindings::phys_to_virt(phys).cast(), size) }
+}
+
+impl Sealed {
+    /// Iterates over the states of the iommufds, in the form in which the next kernel reads them.
+    pub(crate) fn states(&self) -> impl Iterator<Item = liveupdate_state::Result<State<'static>>> {
+        let index = Index::parse(self.0, Features::SUPPORTED);
+        let (iommufds, error) = match index {
+            Ok(index) => (Some(index.iommufds()), None),
+            Err(e) => (None, Some(Err(e))),
+        };
+        let read = |iommufd: liveupdate_state::Result<Iommufd>| {
+            let iommufd = iommufd?;
+            let size = usize::try_from(iommufd.size).unwrap_or(0);
+            // SAFETY: By the invariants, this is the state of an iommufd that is preserved.
+            let blob = unsafe { own_memory(iommufd.state, size) };
+
+            State::parse(blob, Features::SUPPORTED)
+        };
+
+        Iterator::chain(iommufds.into_iter().flatten().map(read), error)
+    }
 }

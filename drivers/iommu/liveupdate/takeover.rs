@@ -2,8 +2,9 @@
 
 //! What becomes of a unit that the previous kernel left translating.
 //!
-//! Either everything that hardware reads is where the state says, or the unit gets an empty root
-//! table: DMA then faults, it does not roam.
+//! Each iommufd for whose devices everything that hardware reads is where its state says goes on.
+//! The entries of all others are cleared. If none is left, the unit gets an empty root table: DMA
+//! then faults, it does not roam.
 
 use crate::{
     flb::FLB,
@@ -12,15 +13,26 @@ use crate::{
         DirectMap,
         IntelIommu, //
     },
-    incoming::Incoming, //
+    incoming::{
+        Incoming,
+        Iommufd,
+        Records, //
+    },
+    module_parameters,
+    reclaim, //
 };
 use kernel::{
     kho,
     prelude::*, //
 };
 use liveupdate_state::{
+    hardware,
     vtd,
     ContextTables,
+    Key,
+    PciAddress,
+    RunList,
+    Tree,
     Unit, //
 };
 
@@ -41,22 +53,22 @@ pub(crate) enum Takeover {
 ///
 /// Process context, before any device of the unit is probed.
 pub(crate) fn take_over(found: &hooks::Unit, iommu: &IntelIommu) -> Takeover {
-    let record = found.record(ContextTables::new(&[]));
-    let base = record.register_base;
+    let unit = found.record(ContextTables::new(&[]));
 
     let reason = match FLB.incoming() {
-        Ok(guard) => match adopt(&guard.get(), found, iommu) {
+        Ok(_) if found.is_scalable() => "it is in scalable mode",
+        Ok(guard) => match adopt(&guard.get(), &unit, iommu) {
             Ok(scrubbed) => {
                 pr_info!(
                     "unit at {:#x} taken over: {} entries kept, {} cleared\n",
-                    base,
+                    unit.register_base,
                     scrubbed.kept,
                     scrubbed.cleared
                 );
                 return Takeover::Adopt;
             }
             Err(reason) => {
-                stop_devices_of(&guard.get(), base);
+                retire_tables(&guard.get(), unit.root_table);
                 reason
             }
         },
@@ -65,173 +77,238 @@ pub(crate) fn take_over(found: &hooks::Unit, iommu: &IntelIommu) -> Takeover {
             if !kho::is_kho_boot() {
                 return Takeover::None;
             }
-            hooks::stop_all_functions();
             "the previous kernel handed over no state"
         }
-        Err(_) => {
-            hooks::stop_all_functions();
-            "the state of the previous kernel is lost"
-        }
+        Err(_) => "the state of the previous kernel is lost",
     };
-    pr_err!("unit at {:#x} blocks all DMA: {}\n", base, reason);
+    stop_functions_of(&unit, found.is_scalable());
+    pr_err!(
+        "unit at {:#x} blocks all DMA: {}\n",
+        unit.register_base,
+        reason
+    );
     Takeover::Block
 }
 
-/// Checks the tables of a unit against the state, and becomes their owner.
+/// An iommufd that has the unit in its state.
+struct Candidate<'a> {
+    records: &'a Records,
+    runs: RunList<'a>,
+}
+
+/// Checks the tables of a unit against the states of the iommufds, and becomes their owner.
 fn adopt(
     incoming: &Incoming,
-    found: &hooks::Unit,
+    found: &Unit<'_>,
     iommu: &IntelIommu,
 ) -> core::result::Result<vtd::Scrubbed, &'static str> {
     if incoming.error().is_some() {
         return Err("the state of the previous kernel is rejected");
     }
-    let hardware = found.record(ContextTables::new(&[]));
-    let unit = incoming
-        .unit(hardware.register_base)
-        .ok_or("the state does not mention it")?;
+    let no_memory = |_| "out of memory";
+    let mut adopted = candidates(incoming, found).map_err(no_memory)?;
 
-    check_hardware(&unit, &hardware, found.is_scalable())?;
-    check_memory(incoming, &unit)?;
+    drop_conflicts(&mut adopted, found).map_err(no_memory)?;
+    adopted.retain(|c| reserve_domain_ids(c.records, found, iommu));
+    if adopted.is_empty() {
+        return Err("no state describes it as it is");
+    }
 
-    let keep = |id, entry: vtd::ContextEntry| {
-        incoming
-            .devices()
-            .find(|d| d.unit == unit.register_base && d.requester_ids.contains(id))
-            .and_then(|device| Some((incoming.domain(device.domain)?, device.domain_id)))
-            .is_some_and(|(domain, did)| entry.matches(&domain, did))
+    let is_context = |bus, table| {
+        let is_known = |c: &Candidate<'_>| {
+            let unit = c.records.unit(found.register_base);
+
+            unit.is_some_and(|u| u.context_tables.get(bus) == Some(table))
+        };
+        let known = adopted.iter().any(is_known);
+
+        if !known {
+            hooks::stop_bus(found.segment, bus);
+        }
+        known
     };
-    let scrubbed = vtd::scrub(&DirectMap, &unit, keep).ok_or("a table is not in memory")?;
+    let keep = |requester_id, entry: vtd::ContextEntry| {
+        let base = found.register_base;
+        let kept = adopted
+            .iter()
+            .any(|c| c.records.claims(base, requester_id, entry));
 
-    reserve_domain_ids(incoming, &unit, iommu)?;
+        if !kept {
+            hooks::stop_function(PciAddress {
+                segment: found.segment,
+                requester_id,
+            });
+        }
+        kept
+    };
 
-    let tables = unit.context_tables.iter().map(|(_, table)| table);
-    for page in Iterator::chain(tables, [unit.root_table]) {
+    // What is not adopted is freed when all sessions are finished.
+    retire_tables(incoming, found.root_table);
+    let scrubbed = vtd::scrub(&DirectMap, found.root_table, is_context, keep)
+        .ok_or("a table is not in memory")?;
+    let tables = vtd::context_tables(&DirectMap, found.root_table).map(|(_, table)| table);
+    for page in Iterator::chain(tables, [found.root_table]) {
         hooks::restore_page(page).map_err(|_| "a table cannot be restored")?;
     }
 
-    incoming
-        .progress
-        .lock()
-        .adopted
-        .push(unit.register_base, GFP_KERNEL)
-        .map_err(|_| "out of memory")?;
+    let mut progress = incoming.progress.lock();
+    for candidate in &adopted {
+        let pair = (candidate.records.owner(), found.register_base);
+
+        progress
+            .adopted
+            .push(pair, GFP_KERNEL)
+            .map_err(|_| "out of memory")?;
+    }
     Ok(scrubbed)
 }
 
-/// Whether the unit is the one that the state describes, and still reads the same table.
-fn check_hardware(
-    unit: &Unit<'_>,
-    hardware: &Unit<'_>,
-    scalable: bool,
-) -> core::result::Result<(), &'static str> {
-    if scalable {
-        return Err("it is in scalable mode");
+/// The iommufds whose states describe the unit as it is.
+fn candidates<'a>(incoming: &'a Incoming, found: &Unit<'_>) -> Result<KVec<Candidate<'a>>> {
+    let mut candidates = KVec::new();
+
+    for iommufd in incoming.iommufds() {
+        let (Ok(records), Some(runs)) = (iommufd.records(), iommufd.runs()) else {
+            continue;
+        };
+        let reject = |reason: &dyn core::fmt::Display| {
+            pr_err!(
+                "iommufd {} cannot go on behind the unit at {:#x}: {}\n",
+                records.owner(),
+                found.register_base,
+                format_args!("{reason}")
+            );
+        };
+
+        match hardware::check(&DirectMap, records, found) {
+            Ok(()) if !are_tables_intact(iommufd) => reject(&"its page tables are damaged"),
+            Ok(()) => candidates.push(Candidate { records, runs }, GFP_KERNEL)?,
+            Err(hardware::Mismatch::NotMentioned) => {}
+            Err(mismatch) => reject(&mismatch),
+        }
     }
-    if unit.segment != hardware.segment {
-        return Err("it is in another PCI segment");
-    }
-    if unit.capability != hardware.capability
-        || unit.extended_capability != hardware.extended_capability
-    {
-        return Err("its capabilities have changed");
-    }
-    if unit.root_table != hardware.root_table {
-        return Err("it reads another root table");
-    }
-    Ok(())
+    Ok(candidates)
 }
 
-/// Whether every table that the state names is a page of memory that was preserved, and no page is
-/// named twice.
-fn check_memory(incoming: &Incoming, unit: &Unit<'_>) -> core::result::Result<(), &'static str> {
-    let contexts = || unit.context_tables.iter().map(|(_, table)| table);
-    let tops = || incoming.domains().map(|d| d.top_table);
-    let is_top = |page| tops().any(|top| top == page);
-
-    if !hooks::is_preserved_page(unit.root_table)
-        || !contexts().all(hooks::is_preserved_page)
-        || !tops().all(hooks::is_preserved_page)
-    {
-        return Err("a table was not preserved");
-    }
-    if contexts().any(|page| page == unit.root_table || is_top(page)) || is_top(unit.root_table) {
-        return Err("its tables overlap");
-    }
-    Ok(())
+/// Whether the page tables are intact, as far as that is to be known before they are used.
+fn are_tables_intact(iommufd: &Iommufd) -> bool {
+    !module_parameters::check_tables.value()
+        || iommufd
+            .runs()
+            .is_some_and(|runs| reclaim::are_intact(&runs))
 }
 
-/// Keeps the domain ids in the entries of the unit from being used again.
-fn reserve_domain_ids(
-    incoming: &Incoming,
-    unit: &Unit<'_>,
-    iommu: &IntelIommu,
-) -> core::result::Result<(), &'static str> {
-    let devices = || {
-        incoming
-            .devices()
-            .filter(|d| d.unit == unit.register_base)
-            .enumerate()
+/// Drops the candidates that claim what another one claims.
+fn drop_conflicts(candidates: &mut KVec<Candidate<'_>>, found: &Unit<'_>) -> Result {
+    /// Nobody's number in the list of candidates.
+    const UNIT: u32 = u32::MAX;
+
+    let base = found.register_base;
+    let claims = || {
+        let of_candidates = (0u32..).zip(candidates.iter()).flat_map(|(who, c)| {
+            hardware::claims(c.records, c.runs, base).map(move |claim| (who, claim))
+        });
+        let own = hardware::own_claims(&DirectMap, found.root_table).map(|claim| (UNIT, claim));
+
+        Iterator::chain(of_candidates, own)
     };
+    let mut keys = KVVec::from_elem(Key::default(), claims().count(), GFP_KERNEL)?;
+    let mut in_conflict = KVec::from_elem(false, candidates.len(), GFP_KERNEL)?;
+
+    hardware::conflicts(&mut keys, claims(), |a, b| {
+        for who in [a, b] {
+            if let Some(conflict) = in_conflict.get_mut(who as usize) {
+                *conflict = true;
+            }
+        }
+    })
+    .map_err(|_| EINVAL)?;
+
+    let mut in_conflict = in_conflict.into_iter();
+    candidates.retain(|c| {
+        let keep = in_conflict.next() == Some(false);
+
+        if !keep {
+            pr_err!(
+                "iommufd {} cannot go on behind the unit at {:#x}: another one claims the same\n",
+                c.records.owner(),
+                base
+            );
+        }
+        keep
+    });
+    Ok(())
+}
+
+/// Keeps the domain ids of an iommufd from being used again. Returns false if that is not possible.
+fn reserve_domain_ids(records: &Records, found: &Unit<'_>, iommu: &IntelIommu) -> bool {
+    let devices = || records.devices_of(found.register_base).enumerate();
 
     for (index, device) in devices() {
-        let same = |(i, d): (usize, _)| {
-            let d: liveupdate_state::Device<'_> = d;
+        let is_same = |(i, d): (usize, liveupdate_state::Device<'_>)| {
             i < index && d.domain_id == device.domain_id
         };
 
-        if !devices().any(same) {
-            iommu
-                .reserve_domain_id(device.domain_id)
-                .map_err(|_| "a domain id is not available")?;
+        if !devices().any(is_same) && iommu.reserve_domain_id(device.domain_id).is_err() {
+            pr_err!(
+                "iommufd {} cannot go on: domain id {} is not available\n",
+                records.owner(),
+                device.domain_id
+            );
+            return false;
         }
     }
-    Ok(())
+    true
 }
 
-/// Frees the tables of the units that were not taken over.
+/// Notes the tables to which the root table at `root_table` leads, and itself, for
+/// [`give_back`].
+fn retire_tables(incoming: &Incoming, root_table: u64) {
+    if !hooks::is_preserved_page(root_table) {
+        return;
+    }
+    let tables = vtd::context_tables(&DirectMap, root_table).map(|(_, table)| table);
+    let mut progress = incoming.progress.lock();
+
+    for page in Iterator::chain(tables, [root_table]) {
+        if hooks::is_preserved_page(page) && progress.retired.push(page, GFP_KERNEL).is_err() {
+            pr_warn!("the table at {:#x} stays reserved: out of memory\n", page);
+        }
+    }
+}
+
+/// Frees the tables of the hardware that nobody took over.
 ///
 /// # Safety
 ///
-/// The initialization of the IOMMUs must be over: from then on these units read other tables, or
-/// none.
+/// The initialization of the IOMMUs must be over: from then on no unit reads them.
 pub(crate) unsafe fn give_back(incoming: &Incoming) {
-    let progress = incoming.progress.lock();
-
-    for unit in incoming.units() {
-        if progress.adopted.contains(&unit.register_base) {
-            continue;
-        }
-        let tables = unit.context_tables.iter().map(|(_, table)| table);
-        for page in Iterator::chain(tables, [unit.root_table]) {
-            if hooks::restore_page(page).is_ok() {
-                // SAFETY: By the safety requirement, and nobody else had claimed the page.
-                unsafe { hooks::free_page(page) };
-            }
+    for page in &incoming.progress.lock().retired {
+        if hooks::restore_page(*page).is_ok() {
+            // SAFETY: By the safety requirement, and nobody else had claimed the page.
+            unsafe { hooks::free_page(*page) };
         }
     }
 }
 
-/// Clears bus mastering of the devices that used a unit which is not taken over.
-fn stop_devices_of(incoming: &Incoming, register_base: u64) {
-    if incoming.error().is_some() {
+/// Clears bus mastering of the functions for which the unit translates, of all functions if that is
+/// not known.
+fn stop_functions_of(unit: &Unit<'_>, scalable: bool) {
+    if scalable || !hooks::is_preserved_page(unit.root_table) {
         return hooks::stop_all_functions();
     }
-    for device in incoming.devices().filter(|d| d.unit == register_base) {
-        hooks::stop_function(device.address);
+    for (bus, _) in vtd::context_tables(&DirectMap, unit.root_table) {
+        hooks::stop_bus(unit.segment, bus);
     }
 }
 
 /// Makes sure that no device is doing DMA, because translation is about to be switched off.
 pub(crate) fn stop_devices() {
     match FLB.incoming() {
-        Ok(guard) if guard.get().error().is_none() => {
-            for device in guard.get().devices() {
-                hooks::stop_function(device.address);
-            }
-            pr_err!("the IOMMU is not used, so all preserved devices were stopped\n");
-        }
         Err(e) if !kho::is_kho_boot() && (e == ENODATA || e == ENOENT || e == EOPNOTSUPP) => {}
-        _ => hooks::stop_all_functions(),
+        _ => {
+            hooks::stop_all_functions();
+            pr_err!("the IOMMU is not used, so all devices were stopped\n");
+        }
     }
 }

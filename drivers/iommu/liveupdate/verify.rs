@@ -2,10 +2,13 @@
 
 //! Whether page tables may take the place of restored ones while a device uses them.
 
-use crate::hooks::{
-    self,
-    DirectMap,
-    Domain, //
+use crate::{
+    hooks::{
+        self,
+        DirectMap,
+        Domain, //
+    },
+    retrieved, //
 };
 use kernel::{
     current,
@@ -45,6 +48,7 @@ pub(crate) fn compare(
     new: Domain,
     allow_extra: bool,
 ) -> Result<Option<Difference>> {
+    retrieved::check_tables(restored)?;
     let (restored, new) = (page_table(restored)?, page_table(new)?);
     let mut comparison = Comparison::new(&DirectMap, restored, new, allow_extra);
 

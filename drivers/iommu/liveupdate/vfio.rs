@@ -119,7 +119,7 @@ impl FileHandler for VfioPci {
 fn retrieve(address: PciAddress) -> Result<ARef<File>> {
     let guard = FLB.incoming().map_err(|_| EBADMSG)?;
     let incoming = guard.get();
-    let record = incoming.device(address).ok_or(EBADMSG)?;
+    let (_, record) = incoming.device(address).ok_or(EBADMSG)?;
     let device = vfio_hooks::find(address).ok_or(ENODEV)?;
     let function = Function::of(&device)?;
 

@@ -9,7 +9,6 @@ use kernel::{
     fmt,
     prelude::*, //
 };
-use liveupdate_state::iommufd::Hwpt;
 
 /// Why an iommufd cannot be preserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,22 +143,6 @@ pub(crate) fn check_memory(
         }
     }
     Ok(Ok(()))
-}
-
-/// Whether the HWPTs in the state of the iommufd `owner` agree with the state of all IOMMUs.
-///
-/// No two of them share a domain, and the devices of each domain belong to `owner`. `owner_of`
-/// returns to whom they belong, or [`None`] if there are none.
-pub(crate) fn is_consistent(
-    owner: u64,
-    hwpts: &[Hwpt],
-    owner_of: impl Fn(u32) -> Option<u64>,
-) -> bool {
-    hwpts.iter().enumerate().all(|(index, hwpt)| {
-        let earlier = hwpts.get(..index).unwrap_or(&[]);
-
-        owner_of(hwpt.domain) == Some(owner) && !earlier.iter().any(|e| e.domain == hwpt.domain)
-    })
 }
 
 /// The error for userspace if a state is rejected.
@@ -352,25 +335,6 @@ mod tests {
         let result = check_memory(0x10000, 0x1000, |_| Err(EINTR));
 
         assert_eq!(result.err(), Some(EINTR));
-    }
-
-    #[test]
-    fn consistent_hwpts() {
-        let hwpt = |token, domain| Hwpt { token, domain };
-        // The domains 1 and 2 belong to iommufd 7, domain 3 to iommufd 8.
-        let owner_of = |domain| match domain {
-            1 | 2 => Some(7),
-            3 => Some(8),
-            _ => None,
-        };
-        let check = |hwpts: &[Hwpt]| is_consistent(7, hwpts, owner_of);
-
-        assert!(check(&[]));
-        assert!(check(&[hwpt(10, 2), hwpt(11, 1)]));
-        // Of another iommufd, unknown, and shared.
-        assert!(!check(&[hwpt(10, 1), hwpt(11, 3)]));
-        assert!(!check(&[hwpt(10, 4)]));
-        assert!(!check(&[hwpt(10, 1), hwpt(11, 2), hwpt(12, 1)]));
     }
 
     #[test]

@@ -14,7 +14,12 @@ use crate::{
         Error,
         Result, //
     },
-    records::Device,
+    records::{
+        Device,
+        Tree,
+        TABLE_SIZE, //
+    },
+    runs::RunList,
     schema::{
         self,
         property, //
@@ -26,29 +31,38 @@ pub type Key = [u64; 2];
 
 impl State<'_> {
     /// How many keys [`check`](Self::check) needs room for.
-    pub fn key_count(&self) -> usize {
-        // Each unit and each domain has a table, each device has a requester id.
-        self.tables().count().max(self.requester_ids().count())
+    pub fn key_count(&self, runs: &RunList<'_>) -> usize {
+        // Each unit has a table, each domain a run, each device a requester id.
+        self.tables()
+            .count()
+            .saturating_add(runs.len())
+            .max(self.requester_ids().count())
+            .max(self.hwpts().count())
     }
 
-    /// Checks the nodes against each other, with `keys` as its memory.
+    /// Checks the nodes against each other and against the run list `runs`, with `keys` as its
+    /// memory.
     ///
     /// - No two units have the same registers, no two domains the same number, no two devices the
-    ///   same address, and no two devices of a unit a common requester id.
-    /// - No page is two tables.
+    ///   same address, no two HWPTs the same token or the same domain, and no two devices of a unit
+    ///   a common requester id.
+    /// - No page is two tables. Each domain has as many pages as it says, the top table is one of
+    ///   them, and no entry of the run list is left over.
     /// - The unit and the domain of each device exist, the unit is in its segment and has a context
     ///   table for each of its requester ids.
-    /// - All devices of a domain are behind one unit and belong to one iommufd. Within a unit, a
-    ///   domain id stands for one domain.
+    /// - All devices of a domain are behind one unit. Within a unit, a domain id stands for one
+    ///   domain.
+    /// - The domain of each HWPT exists.
     ///
     /// # Errors
     ///
     /// What is wrong first, or [`Error::NoSpace`] if there are fewer than
     /// [`key_count`](Self::key_count) keys.
-    pub fn check(&self, keys: &mut [Key]) -> Result<()> {
+    pub fn check(&self, runs: &RunList<'_>, keys: &mut [Key]) -> Result<()> {
         self.check_unique(keys)?;
         self.check_references(keys)?;
-        self.check_domains(keys)
+        self.check_domains(keys)?;
+        self.check_runs(runs, keys)
     }
 
     fn check_unique(&self, keys: &mut [Key]) -> Result<()> {
@@ -64,7 +78,12 @@ impl State<'_> {
         unique(sorted(keys, addresses)?, schema::DEVICE)?;
 
         unique(sorted(keys, self.requester_ids())?, property::REQUESTER_IDS)?;
-        unique(sorted(keys, self.tables())?, property::CONTEXT_TABLES)
+
+        let tokens = self.hwpts().map(|h| [h.token, 0]);
+        unique(sorted(keys, tokens)?, schema::HWPT)?;
+
+        let domains = self.hwpts().map(|h| [h.domain.into(), 0]);
+        unique(sorted(keys, domains)?, schema::HWPT)
     }
 
     fn check_references(&self, keys: &mut [Key]) -> Result<()> {
@@ -97,6 +116,9 @@ impl State<'_> {
         for device in self.devices() {
             second_of(numbers, device.domain.into()).ok_or(dangling)?;
         }
+        for hwpt in self.hwpts() {
+            second_of(numbers, hwpt.domain.into()).ok_or(Error::Dangling(schema::HWPT))?;
+        }
         Ok(())
     }
 
@@ -107,7 +129,6 @@ impl State<'_> {
             function(sorted(keys, pairs)?, property)
         };
         one_per_domain(property::IOMMU, |d| d.unit)?;
-        one_per_domain(property::OWNER, |d| d.owner)?;
         one_per_domain(property::DOMAIN_ID, |d| d.domain_id.into())?;
 
         let ids = self.devices().map(|d| {
@@ -124,23 +145,61 @@ impl State<'_> {
         Ok(())
     }
 
+    fn check_runs(&self, list: &RunList<'_>, keys: &mut [Key]) -> Result<()> {
+        let wrong = |property| Error::Range {
+            node: schema::DOMAIN,
+            property,
+        };
+
+        for domain in self.domains() {
+            let runs = list.range(domain.runs).ok_or(wrong(property::RUNS))?;
+
+            runs.check()?;
+            if runs.pages() != domain.table_pages {
+                return Err(wrong(property::TABLE_PAGES));
+            }
+            if !runs.contains(domain.top_table) {
+                return Err(wrong(property::TOP_TABLE));
+            }
+        }
+
+        // What belongs to a domain is not empty, so these are all entries if each occurs once.
+        let ranges = self.domains().map(|d| {
+            let first = u64::from(d.runs.first);
+
+            [first, first.saturating_add(d.runs.count.into())]
+        });
+        let ranges = sorted(keys, ranges)?;
+        let covered = ranges
+            .iter()
+            .try_fold(0, |end, [first, next]| (*first == end).then_some(*next));
+        if covered != u64::try_from(list.len()).ok() {
+            return Err(wrong(property::RUNS));
+        }
+
+        let runs = list.iter().map(|run| [run.base, run.end()]);
+        let pages = sorted(keys, self.tables().chain(runs))?;
+        if neighbours(pages).any(|([_, end], [start, _])| end > start) {
+            return Err(Error::Duplicate(property::RUNS));
+        }
+        Ok(())
+    }
+
     /// The register base of the unit and the requester id, for each requester id.
     fn requester_ids(&self) -> impl Iterator<Item = Key> + '_ {
         self.devices()
             .flat_map(|d| d.requester_ids.iter().map(move |id| [d.unit, id.into()]))
     }
 
-    /// The pages that are root tables, context tables or top tables.
+    /// Begin and end of the pages that are root tables or context tables.
     fn tables(&self) -> impl Iterator<Item = Key> + '_ {
-        let of_units = self.units().flat_map(|u| {
-            let contexts = u.context_tables.iter().map(|(_, table)| table);
+        self.units()
+            .flat_map(|u| {
+                let contexts = u.context_tables.iter().map(|(_, table)| table);
 
-            contexts.chain([u.root_table])
-        });
-
-        of_units
-            .chain(self.domains().map(|d| d.top_table))
-            .map(|table| [table, 0])
+                contexts.chain([u.root_table])
+            })
+            .map(|table| [table, table.saturating_add(TABLE_SIZE)])
     }
 }
 

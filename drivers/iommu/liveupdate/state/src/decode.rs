@@ -1,18 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Reads the state of all IOMMUs, which the previous kernel wrote and nobody vouches for.
+//! Reads the state of one iommufd, which the previous kernel wrote and nobody vouches for.
 
 use crate::{
     error::{
         Error,
         Result, //
     },
+    features::{
+        Features,
+        FEATURES, //
+    },
     records::{
         ContextTables,
         Device,
         Domain,
+        Hwpt,
         PciAddress,
         RequesterIds,
+        RunListRecord,
+        RunRange,
+        Tree,
         Unit,
         MAX_ADDRESS_BITS,
         TABLE_SIZE, //
@@ -26,10 +34,11 @@ use serde_fdt::{
     Fdt,
     Node,
     Properties,
-    Property, //
+    Property,
+    Writer, //
 };
 
-/// A state whose nodes were checked one by one.
+/// The state of one iommufd, whose nodes were checked one by one.
 ///
 /// That is enough for a kernel that reads what it wrote itself. In one that reads what another
 /// kernel wrote, the nodes may still contradict each other until [`check`](Self::check) says
@@ -41,6 +50,8 @@ use serde_fdt::{
 #[derive(Clone, Copy)]
 pub struct State<'a> {
     fdt: Fdt<'a>,
+    owner: u64,
+    run_list: RunListRecord,
 }
 
 impl<'a> State<'a> {
@@ -51,13 +62,19 @@ impl<'a> State<'a> {
     /// # Errors
     ///
     /// What is wrong first.
-    pub fn parse(blob: &'a [u8]) -> Result<Self> {
+    pub fn parse(blob: &'a [u8], supported: Features) -> Result<Self> {
         let fdt = Fdt::new(blob)?;
+        let root = fdt.root();
 
-        check_version(fdt.root(), schema::STATE_COMPATIBLE)?;
+        check_version(root, schema::IOMMUFD_COMPATIBLE, supported)?;
 
+        let mut f = Fields::new(root, schema::IOMMUFD);
         // INVARIANT: The loops go through all nodes.
-        let state = Self { fdt };
+        let state = Self {
+            fdt,
+            owner: f.u64(property::OWNER)?,
+            run_list: f.run_list()?,
+        };
         for node in state.nodes(schema::IOMMU) {
             unit(node)?;
         }
@@ -67,6 +84,9 @@ impl<'a> State<'a> {
         for node in state.nodes(schema::DEVICE) {
             device(node)?;
         }
+        for node in state.nodes(schema::HWPT) {
+            hwpt(node)?;
+        }
         Ok(state)
     }
 
@@ -75,57 +95,17 @@ impl<'a> State<'a> {
         self.fdt.as_bytes()
     }
 
-    /// Iterates over the units.
-    pub fn units(&self) -> impl Iterator<Item = Unit<'a>> {
-        self.nodes(schema::IOMMU).filter_map(|n| unit(n).ok())
+    /// Where the run list of the iommufd is.
+    pub fn run_list(&self) -> RunListRecord {
+        self.run_list
     }
 
-    /// Iterates over the domains.
-    pub fn domains(&self) -> impl Iterator<Item = Domain> + 'a {
-        self.nodes(schema::DOMAIN).filter_map(|n| domain(n).ok())
+    /// Iterates over the HWPTs.
+    pub fn hwpts(&self) -> impl Iterator<Item = Hwpt> + 'a {
+        self.nodes(schema::HWPT).filter_map(|n| hwpt(n).ok())
     }
 
-    /// Iterates over the devices.
-    pub fn devices(&self) -> impl Iterator<Item = Device<'a>> {
-        self.nodes(schema::DEVICE).filter_map(|n| device(n).ok())
-    }
-
-    /// Finds the unit whose registers are at `register_base`.
-    pub fn unit(&self, register_base: u64) -> Option<Unit<'a>> {
-        self.units().find(|u| u.register_base == register_base)
-    }
-
-    /// Finds the domain with the number `number`.
-    pub fn domain(&self, number: u32) -> Option<Domain> {
-        let is_it = |node: &Node<'_>| {
-            let found = node.property(property::NUMBER);
-
-            found.and_then(|p| p.u32().ok()) == Some(number)
-        };
-
-        domain(self.nodes(schema::DOMAIN).find(is_it)?).ok()
-    }
-
-    /// Finds the device at `address`.
-    pub fn device(&self, address: PciAddress) -> Option<Device<'a>> {
-        self.devices().find(|d| d.address == address)
-    }
-
-    /// Finds the device of the unit at `register_base` that has the requester id `id`.
-    pub fn device_by_requester_id(&self, register_base: u64, id: u16) -> Option<Device<'a>> {
-        let has_id = |node: &Node<'a>| {
-            node.property(property::REQUESTER_IDS)
-                .and_then(|p| RequesterIds::from_cells(p.bytes()))
-                .is_some_and(|ids| ids.contains(id))
-        };
-
-        self.nodes(schema::DEVICE)
-            .filter(has_id)
-            .filter_map(|n| device(n).ok())
-            .find(|d| d.unit == register_base)
-    }
-
-    fn nodes(&self, base: &'static str) -> impl Iterator<Item = Node<'a>> {
+    fn nodes(&self, base: &'static str) -> impl Iterator<Item = Node<'a>> + 'a {
         self.fdt
             .root()
             .children()
@@ -133,8 +113,57 @@ impl<'a> State<'a> {
     }
 }
 
+/// Finds the run list in `blob`, a state that may be damaged otherwise or be meant for another
+/// reader.
+pub fn run_list(blob: &[u8]) -> Option<RunListRecord> {
+    let fdt = Fdt::new(blob).ok()?;
+
+    Fields::new(fdt.root(), schema::IOMMUFD).run_list().ok()
+}
+
+impl Tree for State<'_> {
+    fn owner(&self) -> u64 {
+        self.owner
+    }
+
+    fn units(&self) -> impl Iterator<Item = Unit<'_>> {
+        self.nodes(schema::IOMMU).filter_map(|n| unit(n).ok())
+    }
+
+    fn domains(&self) -> impl Iterator<Item = Domain> {
+        self.nodes(schema::DOMAIN).filter_map(|n| domain(n).ok())
+    }
+
+    fn devices(&self) -> impl Iterator<Item = Device<'_>> {
+        self.nodes(schema::DEVICE).filter_map(|n| device(n).ok())
+    }
+}
+
+/// Writes what [`check_version`] reads.
+pub(crate) fn write_version(
+    w: &mut Writer<'_>,
+    compatible: &str,
+    required: Features,
+) -> Result<()> {
+    w.property_str(property::COMPATIBLE, compatible)?;
+    if !required.is_empty() {
+        let mut names = [""; FEATURES.len()];
+        let mut count = 0;
+
+        for (slot, name) in names.iter_mut().zip(required.names()) {
+            *slot = name;
+            count += 1;
+        }
+        w.property_str_list(
+            property::REQUIRED_FEATURES,
+            names.get(..count).unwrap_or(&[]),
+        )?;
+    }
+    Ok(())
+}
+
 /// Checks that a tree is of the format `compatible` and needs nothing that this reader lacks.
-pub(crate) fn check_version(root: Node<'_>, compatible: &str) -> Result<()> {
+pub(crate) fn check_version(root: Node<'_>, compatible: &str, supported: Features) -> Result<()> {
     let found = root
         .property(property::COMPATIBLE)
         .ok_or(Error::Incompatible)?;
@@ -142,11 +171,17 @@ pub(crate) fn check_version(root: Node<'_>, compatible: &str) -> Result<()> {
     if found.str() != Ok(compatible) {
         return Err(Error::Incompatible);
     }
-    // Version 1 has no features that a reader could be asked for.
-    match root.property(property::REQUIRED_FEATURES) {
-        Some(features) if !features.bytes().is_empty() => Err(Error::UnknownFeature),
-        _ => Ok(()),
+    let Some(required) = root.property(property::REQUIRED_FEATURES) else {
+        return Ok(());
+    };
+    for name in required.str_list() {
+        let name = name.map_err(|_| Error::UnknownFeature)?;
+
+        if !Features::named(name).is_some_and(|feature| supported.contains(feature)) {
+            return Err(Error::UnknownFeature);
+        }
     }
+    Ok(())
 }
 
 /// A node whose properties are all required.
@@ -200,7 +235,7 @@ impl<'a> Fields<'a> {
         self.get(name, |p| Ok(p.bytes()))
     }
 
-    fn out_of_range(&self, name: &'static str) -> Error {
+    pub(crate) fn out_of_range(&self, name: &'static str) -> Error {
         Error::Range {
             node: self.base,
             property: name,
@@ -211,14 +246,55 @@ impl<'a> Fields<'a> {
         u16::try_from(self.u32(name)?).map_err(|_| self.out_of_range(name))
     }
 
-    /// A physical address of a table, which is never zero.
-    fn table(&mut self, name: &'static str) -> Result<u64> {
+    /// A physical address of a page, which is never zero.
+    pub(crate) fn table(&mut self, name: &'static str) -> Result<u64> {
         let table = self.u64(name)?;
 
         if !is_table(table) {
             return Err(self.out_of_range(name));
         }
         Ok(table)
+    }
+
+    /// An array of `N` numbers of 64 bits.
+    pub(crate) fn cells<const N: usize>(&mut self, name: &'static str) -> Result<[u64; N]> {
+        let mut values = [0; N];
+        let cells = self.get(name, Property::u64_cells)?;
+
+        if cells.len() != N {
+            return Err(Error::Property {
+                node: self.base,
+                property: name,
+            });
+        }
+        for (value, cell) in values.iter_mut().zip(cells) {
+            *value = cell;
+        }
+        Ok(values)
+    }
+
+    pub(crate) fn run_list(&mut self) -> Result<RunListRecord> {
+        let name = property::RUN_LIST;
+        let [address, entries, checksum] = self.cells(name)?;
+
+        if !is_table(address) {
+            return Err(self.out_of_range(name));
+        }
+        Ok(RunListRecord {
+            address,
+            entries,
+            checksum,
+        })
+    }
+
+    fn runs(&mut self) -> Result<RunRange> {
+        // Two cells of 32 bits.
+        let runs = self.u64(property::RUNS)?;
+
+        Ok(RunRange {
+            first: (runs >> 32) as u32,
+            count: (runs & u64::from(u32::MAX)) as u32,
+        })
     }
 
     fn expect(&mut self, name: &'static str, value: &str) -> Result<()> {
@@ -230,7 +306,7 @@ impl<'a> Fields<'a> {
 }
 
 /// Whether a table can be at the physical address `address`.
-fn is_table(address: u64) -> bool {
+pub(crate) fn is_table(address: u64) -> bool {
     address != 0 && address % TABLE_SIZE == 0 && address < 1 << MAX_ADDRESS_BITS
 }
 
@@ -278,6 +354,7 @@ fn domain(node: Node<'_>) -> Result<Domain> {
         pt_flags: f.u32(property::PT_FLAGS)?,
         page_sizes: f.u64(property::PAGE_SIZES)?,
         table_pages: f.u64(property::TABLE_PAGES)?,
+        runs: f.runs()?,
     };
 
     // Second-stage tables have three to five levels of nine bits above a page of twelve.
@@ -324,6 +401,14 @@ fn device(node: Node<'_>) -> Result<Device<'_>> {
             .ok_or(f.out_of_range(property::REQUESTER_IDS))?,
         domain: f.u32(property::DOMAIN)?,
         domain_id: f.u16(property::DOMAIN_ID)?,
-        owner: f.u64(property::OWNER)?,
+    })
+}
+
+fn hwpt(node: Node<'_>) -> Result<Hwpt> {
+    let mut f = Fields::new(node, schema::HWPT);
+
+    Ok(Hwpt {
+        token: f.u64(property::TOKEN)?,
+        domain: f.u32(property::DOMAIN)?,
     })
 }

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Writes the state of all IOMMUs.
+//! Writes the state of one iommufd.
 
 use crate::{
+    decode::write_version,
     error::Result,
+    features::Features,
     records::{
         Device,
         Domain,
+        Hwpt,
+        RunListRecord,
         Unit, //
     },
     schema::{
@@ -16,6 +20,17 @@ use crate::{
 };
 use serde_fdt::Writer;
 
+/// What is said about the iommufd as a whole.
+#[derive(Clone, Copy, Debug)]
+pub struct Root {
+    /// The number of the iommufd.
+    pub owner: u64,
+    /// The pages of its page tables.
+    pub run_list: RunListRecord,
+    /// What a reader must understand.
+    pub required: Features,
+}
+
 /// Writes the records into `buffer` and returns the size of the blob in bytes.
 ///
 /// # Errors
@@ -23,14 +38,18 @@ use serde_fdt::Writer;
 /// [`Error::Fdt`](crate::Error::Fdt) if `buffer` is too small.
 pub fn encode<'a>(
     buffer: &mut [u8],
+    root: Root,
     units: impl IntoIterator<Item = Unit<'a>>,
     domains: impl IntoIterator<Item = Domain>,
     devices: impl IntoIterator<Item = Device<'a>>,
+    hwpts: impl IntoIterator<Item = Hwpt>,
 ) -> Result<usize> {
     let mut w = Writer::new(buffer)?;
 
     w.begin_node("")?;
-    w.property_str(property::COMPATIBLE, schema::STATE_COMPATIBLE)?;
+    write_version(&mut w, schema::IOMMUFD_COMPATIBLE, root.required)?;
+    w.property_u64(property::OWNER, root.owner)?;
+    root.run_list.write(&mut w)?;
     for unit in units {
         self::unit(&mut w, &unit)?;
     }
@@ -40,8 +59,19 @@ pub fn encode<'a>(
     for device in devices {
         self::device(&mut w, &device)?;
     }
+    for hwpt in hwpts {
+        self::hwpt(&mut w, &hwpt)?;
+    }
     w.end_node()?;
     Ok(w.finish()?)
+}
+
+impl RunListRecord {
+    pub(crate) fn write(&self, w: &mut Writer<'_>) -> Result<()> {
+        let cells = [self.address, self.entries, self.checksum];
+
+        Ok(w.property_u64_array(property::RUN_LIST, &cells)?)
+    }
 }
 
 fn unit(w: &mut Writer<'_>, unit: &Unit<'_>) -> Result<()> {
@@ -72,6 +102,7 @@ fn domain(w: &mut Writer<'_>, domain: &Domain) -> Result<()> {
     w.property_u32(property::PT_FLAGS, domain.pt_flags)?;
     w.property_u64(property::PAGE_SIZES, domain.page_sizes)?;
     w.property_u64(property::TABLE_PAGES, domain.table_pages)?;
+    w.property_u32_array(property::RUNS, &[domain.runs.first, domain.runs.count])?;
     Ok(w.end_node()?)
 }
 
@@ -99,6 +130,12 @@ fn device(w: &mut Writer<'_>, device: &Device<'_>) -> Result<()> {
     )?;
     w.property_u32(property::DOMAIN, device.domain)?;
     w.property_u32(property::DOMAIN_ID, device.domain_id.into())?;
-    w.property_u64(property::OWNER, device.owner)?;
+    Ok(w.end_node()?)
+}
+
+fn hwpt(w: &mut Writer<'_>, hwpt: &Hwpt) -> Result<()> {
+    w.begin_node(format_args!("{}@{:x}", schema::HWPT, hwpt.token))?;
+    w.property_u64(property::TOKEN, hwpt.token)?;
+    w.property_u32(property::DOMAIN, hwpt.domain)?;
     Ok(w.end_node()?)
 }

@@ -23,6 +23,13 @@ impl Features {
     /// Changes nothing in the state, and exists to test what happens with one that does.
     pub const TEST: Self = Self(1 << 0);
 
+    /// Those that a kernel built from this source can read.
+    pub const SUPPORTED: Self = if cfg!(CONFIG_IOMMU_LIVEUPDATE_TEST_FEATURE) {
+        Self::TEST
+    } else {
+        Self::NONE
+    };
+
     /// Returns the feature that is called `name`.
     pub fn named(name: &str) -> Option<Self> {
         let bit = FEATURES.iter().position(|&feature| feature == name)?;

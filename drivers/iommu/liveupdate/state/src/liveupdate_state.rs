@@ -3,14 +3,15 @@
 //! What one kernel tells the next about its IOMMUs.
 //!
 //! The logic of a live update that needs no kernel around it: the flattened device trees that are
-//! handed over ([`encode`], [`decode`], [`check`], [`iommufd`]), the root and context tables of VT-d
-//! legacy mode ([`vtd`]), and page tables ([`page_table`], [`second_stage`]): what they translate
-//! ([`extents`]), whether two of them are equal ([`verify`]) and who owns their pages ([`reclaim`]).
-//! It is compiled into the kernel and into host tests from the same source.
+//! handed over ([`index`], [`encode`], [`decode`], [`check`], [`features`]), the list of the pages
+//! that belong to them ([`runs`]), the root and context tables of VT-d legacy mode ([`vtd`]) and
+//! whether they are what a state says ([`hardware`]), and page tables ([`page_table`],
+//! [`second_stage`]): what they translate ([`extents`]) and whether two of them are equal
+//! ([`verify`]). It is compiled into the kernel and into host tests from the same source.
 //!
 //! Whatever comes from the previous kernel is untrusted: [`State::parse`] rejects what is
-//! incomplete, [`State::check`] what contradicts itself, and nothing here indexes, unwraps or
-//! allocates.
+//! incomplete, [`State::check`] what contradicts itself, [`hardware::check`] what is not so, and
+//! nothing here indexes, unwraps or allocates.
 //!
 //! The schema is written down in `Documentation/driver-api/iommu-liveupdate-state.rst`.
 
@@ -25,12 +26,13 @@ pub mod encode;
 pub mod error;
 pub mod extents;
 pub mod features;
+pub mod hardware;
 pub mod image;
-pub mod iommufd;
+pub mod index;
 pub mod offer;
 pub mod page_table;
-pub mod reclaim;
 pub mod records;
+pub mod runs;
 pub mod schema;
 pub mod second_stage;
 pub mod verify;
@@ -39,17 +41,28 @@ pub mod vtd;
 pub use self::{
     check::Key,
     decode::State,
-    encode::encode,
+    encode::{
+        encode,
+        Root, //
+    },
     error::{
         Error,
         Result, //
     },
+    features::Features,
+    index::Index,
     records::{
         ContextTables,
         Device,
         Domain,
+        Hwpt,
+        Iommufd,
         PciAddress,
         RequesterIds,
+        RunListRecord,
+        RunRange,
+        Tree,
         Unit, //
-    }, //
+    },
+    runs::RunList, //
 };

@@ -28,7 +28,7 @@ pub mod format {
 
 /// What every hand-over needs, with its bit in an [`Offer`].
 const FORMATS: [(u32, &str); 6] = [
-    (62, schema::STATE_COMPATIBLE),
+    (62, schema::INDEX_COMPATIBLE),
     (63, schema::IOMMUFD_COMPATIBLE),
     (59, format::KHO),
     (58, format::LUO),

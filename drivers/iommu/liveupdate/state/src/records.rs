@@ -2,6 +2,7 @@
 
 //! The records that a state consists of.
 
+use crate::vtd::ContextEntry;
 use core::fmt;
 
 /// Width of a page-table page, a root table and a context table in bytes.
@@ -78,6 +79,50 @@ pub struct Domain {
     pub page_sizes: u64,
     /// How many table pages there are.
     pub table_pages: u64,
+    /// Where in the run list of its iommufd the pages are.
+    pub runs: RunRange,
+}
+
+/// A part of a run list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RunRange {
+    /// The first entry.
+    pub first: u32,
+    /// How many entries there are.
+    pub count: u32,
+}
+
+/// Where a run list is, see [`runs`](crate::runs).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunListRecord {
+    /// Physical address.
+    pub address: u64,
+    /// How many entries there are.
+    pub entries: u64,
+    /// The checksum of the entries.
+    pub checksum: u64,
+}
+
+/// One iommufd in the index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Iommufd {
+    /// The number that tells it apart.
+    pub owner: u64,
+    /// Physical address of its state.
+    pub state: u64,
+    /// Size of its state in bytes.
+    pub size: u64,
+    /// The pages of its page tables.
+    pub run_list: RunListRecord,
+}
+
+/// One HWPT that userspace marked for preservation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hwpt {
+    /// The token that userspace gave to it.
+    pub token: u64,
+    /// The number of its domain.
+    pub domain: u32,
 }
 
 /// One device whose DMA goes on.
@@ -97,8 +142,6 @@ pub struct Device<'a> {
     pub domain: u32,
     /// The domain id (DID) in the hardware entries.
     pub domain_id: u16,
-    /// The iommufd that owns the device.
-    pub owner: u64,
 }
 
 impl Device<'_> {
@@ -108,6 +151,48 @@ impl Device<'_> {
             requester_ids,
             ..*self
         }
+    }
+}
+
+/// What was preserved for one iommufd.
+///
+/// The order of what the iterators return has no meaning, and is always the same.
+pub trait Tree {
+    /// The number of the iommufd.
+    fn owner(&self) -> u64;
+
+    /// Iterates over the units that translate for its devices.
+    fn units(&self) -> impl Iterator<Item = Unit<'_>>;
+
+    /// Iterates over the page tables.
+    fn domains(&self) -> impl Iterator<Item = Domain>;
+
+    /// Iterates over the devices.
+    fn devices(&self) -> impl Iterator<Item = Device<'_>>;
+
+    /// Finds the unit whose registers are at `register_base`.
+    fn unit(&self, register_base: u64) -> Option<Unit<'_>> {
+        self.units().find(|u| u.register_base == register_base)
+    }
+
+    /// Finds the domain with the number `number`.
+    fn domain(&self, number: u32) -> Option<Domain> {
+        self.domains().find(|d| d.number == number)
+    }
+
+    /// Iterates over the devices of the unit whose registers are at `register_base`.
+    fn devices_of(&self, register_base: u64) -> impl Iterator<Item = Device<'_>> {
+        self.devices().filter(move |d| d.unit == register_base)
+    }
+
+    /// Whether a device of the unit has the requester id `id` and uses its domain with `entry`.
+    fn claims(&self, register_base: u64, id: u16, entry: ContextEntry) -> bool {
+        self.devices_of(register_base)
+            .filter(|d| d.requester_ids.contains(id))
+            .any(|d| {
+                self.domain(d.domain)
+                    .is_some_and(|domain| entry.matches(&domain, d.domain_id))
+            })
     }
 }
 

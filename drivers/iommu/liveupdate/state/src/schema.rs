@@ -4,8 +4,8 @@
 //!
 //! These are an ABI between kernels, see `include/linux/kho/abi/iommu.h`.
 
-/// `compatible` of the state of all IOMMUs; the number is the major version.
-pub const STATE_COMPATIBLE: &str = "linux,iommu-liveupdate-v1";
+/// `compatible` of the index; the number is the major version.
+pub const INDEX_COMPATIBLE: &str = "linux,iommu-liveupdate-v1";
 /// `compatible` of the state of one iommufd.
 pub const IOMMUFD_COMPATIBLE: &str = "linux,iommufd-liveupdate-v1";
 /// `compatible` of a VT-d unit in legacy mode.
@@ -13,6 +13,8 @@ pub const VTD_LEGACY: &str = "intel,vt-d-legacy";
 /// `format` of a domain with VT-d second-stage page tables.
 pub const VTD_SECOND_STAGE: &str = "vtd-second-stage";
 
+/// Base name of the node of one iommufd in the index, followed by its number.
+pub const IOMMUFD: &str = "iommufd";
 /// Base name of the node of one IOMMU unit, followed by its register base.
 pub const IOMMU: &str = "iommu";
 /// Base name of the node of one domain, followed by its number.
@@ -38,6 +40,12 @@ pub mod property {
     pub const COMPATIBLE: &str = "compatible";
     /// What a reader must understand; absent if nothing is needed beyond version 1.
     pub const REQUIRED_FEATURES: &str = "required-features";
+    /// The number of an iommufd.
+    pub const OWNER: &str = "owner";
+    /// Physical address and size in bytes of the state of an iommufd.
+    pub const STATE: &str = "state";
+    /// Physical address, number of entries and checksum of a run list.
+    pub const RUN_LIST: &str = "run-list";
     /// Register base of a unit, a physical address.
     pub const REGISTER_BASE: &str = "register-base";
     /// PCI segment of a unit or of a device.
@@ -68,6 +76,8 @@ pub mod property {
     pub const PAGE_SIZES: &str = "page-sizes";
     /// How many table pages a domain has.
     pub const TABLE_PAGES: &str = "table-pages";
+    /// First entry in the run list and number of entries of a domain.
+    pub const RUNS: &str = "runs";
     /// Bus, device and function of a device as one requester id.
     pub const ADDRESS: &str = "address";
     /// All requester ids under which the device appears to the unit.
@@ -82,8 +92,6 @@ pub mod property {
     pub const DOMAIN: &str = "domain";
     /// The domain id (DID) in the hardware entries of a device.
     pub const DOMAIN_ID: &str = "domain-id";
-    /// The iommufd that owns a device.
-    pub const OWNER: &str = "owner";
     /// The token that userspace gave to a HWPT.
     pub const TOKEN: &str = "token";
 }

@@ -16,6 +16,50 @@ const ADDRESS: u64 = !0xfff;
 /// Bit 0 of both entries.
 const PRESENT: u64 = 1;
 
+/// The capability register of a unit (CAP_REG, section 11.4.2).
+#[derive(Clone, Copy, Debug)]
+pub struct Capability(u64);
+
+impl Capability {
+    /// Wraps the content of the register.
+    pub fn new(raw: u64) -> Self {
+        Self(raw)
+    }
+
+    /// How many domain ids there are (ND, bits 2:0).
+    pub fn domain_ids(self) -> u32 {
+        let bits = 4u64.saturating_add((self.0 & 7).saturating_mul(2));
+
+        1u32.checked_shl(bits as u32).unwrap_or(0)
+    }
+
+    /// Whether second-stage tables can have a top table of the level `top_level`, counted from 0
+    /// (SAGAW, bits 12:8).
+    pub fn has_level(self, top_level: u32) -> bool {
+        let sagaw = (self.0 >> 8) & 0x1f;
+        let bit = top_level.checked_sub(1).and_then(|n| sagaw.checked_shr(n));
+
+        bit.is_some_and(|bit| bit & 1 != 0)
+    }
+
+    /// The most bits that an input address can have (MGAW, bits 21:16).
+    pub fn input_bits(self) -> u32 {
+        (((self.0 >> 16) & 0x3f) as u32).saturating_add(1)
+    }
+
+    /// A bitmap of the page sizes of second-stage tables (SSLPS, bits 37:34).
+    pub fn page_sizes(self) -> u64 {
+        let large = [1 << 21, 1 << 30];
+
+        large
+            .iter()
+            .zip(34u32..)
+            .fold(1 << 12, |sizes, (size, bit)| {
+                sizes | if self.0 & (1 << bit) != 0 { *size } else { 0 }
+            })
+    }
+}
+
 /// A root or context table that hardware may read at any time.
 pub trait Table {
     /// Reads the entry at `index`, low half first.
@@ -103,19 +147,21 @@ pub struct Scrubbed {
     pub cleared: u32,
 }
 
-/// Clears every entry of `unit` that `keep` does not claim.
+/// Clears every entry below the root table at `root_table` that nobody needs.
 ///
-/// A root entry stays if it points to the context table that the unit has on record for its bus,
-/// a context entry if `keep` returns true for its requester id and its content.
+/// A root entry stays if `is_context` returns true for its bus number and the address of its context
+/// table, a context entry if `keep` returns true for its requester id and its content. Both are
+/// asked before an entry is cleared.
 ///
 /// Returns [`None`] if the root table, or a context table that would have to be looked into, is
 /// nowhere in memory: then nothing is known about what hardware may reach.
 pub fn scrub<M: Memory>(
     memory: &M,
-    unit: &Unit<'_>,
+    root_table: u64,
+    mut is_context: impl FnMut(u8, u64) -> bool,
     mut keep: impl FnMut(u16, ContextEntry) -> bool,
 ) -> Option<Scrubbed> {
-    let root = memory.table(unit.root_table)?;
+    let root = memory.table(root_table)?;
     let mut scrubbed = Scrubbed::default();
     let mut count = |kept: bool| {
         let counter = if kept {
@@ -131,7 +177,7 @@ pub fn scrub<M: Memory>(
             continue;
         };
 
-        if unit.context_tables.get(bus) != Some(address) {
+        if !is_context(bus, address) {
             root.clear(bus);
             count(false);
             continue;
@@ -151,6 +197,21 @@ pub fn scrub<M: Memory>(
         }
     }
     Some(scrubbed)
+}
+
+/// Iterates over the bus numbers and the addresses of the context tables to which the root table at
+/// `root_table` leads.
+pub fn context_tables<M: Memory>(
+    memory: &M,
+    root_table: u64,
+) -> impl Iterator<Item = (u8, u64)> + '_ {
+    let root = memory.table(root_table);
+
+    (0..=u8::MAX).filter_map(move |bus| {
+        let entry = RootEntry::new(root.as_ref()?.read(bus));
+
+        Some((bus, entry.context_table()?))
+    })
 }
 
 /// Clears every entry of the root table at `address`, so that no request is translated.
