@@ -81,6 +81,8 @@ struct iommu_liveupdate_device {
 };
 
 #ifdef CONFIG_IOMMU_LIVEUPDATE
+u64 iommu_liveupdate_offer(const void *image, size_t image_len,
+			   const char *cmdline, size_t cmdline_len);
 struct iommu_domain *iommu_liveupdate_restore_domain(struct device *dev,
 						     bool singular);
 void iommu_liveupdate_discard_device(struct device *dev);
@@ -89,6 +91,13 @@ void iommu_liveupdate_leave_domain(struct iommu_domain *domain,
 bool iommu_liveupdate_may_claim(struct device *dev, void *owner);
 void iommu_liveupdate_stop_devices(void);
 #else
+static inline u64 iommu_liveupdate_offer(const void *image, size_t image_len,
+					 const char *cmdline,
+					 size_t cmdline_len)
+{
+	return 0;
+}
+
 static inline struct iommu_domain *
 iommu_liveupdate_restore_domain(struct device *dev, bool singular)
 {

@@ -263,6 +263,18 @@ pub trait Flb: Sized + 'static {
     ///
     /// Called when the last file has been finished and the last [`IncomingGuard`] dropped.
     fn finish(state: Self::Incoming);
+
+    /// Tells whether the image that is about to be started can take the state over.
+    ///
+    /// Called for a preserved state before anything is frozen. `offer` says what the image can take
+    /// over, and is 0 if that is not known; what the bits mean is up to the implementation that
+    /// made the number when the image was loaded. Without this callback, every image will do.
+    ///
+    /// An error aborts the kexec and is returned to userspace, and everything goes on as before.
+    /// After success the kexec can still be aborted, so this can be called again.
+    fn preflight(_state: <Self::Outgoing as ForeignOwnable>::Borrowed<'_>, _offer: u64) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
 }
 
 /// Copies a name into the fixed-size array of a C struct; fails to compile if it is too long.
@@ -495,6 +507,14 @@ impl<T: FileHandler> Drop for Registration<T> {
 ///     }
 ///
 ///     fn finish(_state: Self::Incoming) {}
+///
+///     // The lowest bit of an offer says that the next kernel can count.
+///     fn preflight(_state: &u64, offer: u64) -> Result {
+///         if offer & 1 == 0 {
+///             return Err(EPROTONOSUPPORT);
+///         }
+///         Ok(())
+///     }
 /// }
 ///
 /// static COUNT: FlbDef<Count> = FlbDef::new();
@@ -841,6 +861,11 @@ impl<T: Flb> FlbOps<T> {
         unpreserve: Some(Self::unpreserve_callback),
         retrieve: Some(Self::retrieve_callback),
         finish: Some(Self::finish_callback),
+        preflight: if T::HAS_PREFLIGHT {
+            Some(Self::preflight_callback)
+        } else {
+            None
+        },
         owner: this_module::<T::OwnerModule>().as_ptr(),
     };
 
@@ -899,5 +924,23 @@ impl<T: Flb> FlbOps<T> {
         // SAFETY: The pointer comes from `into_foreign()` in `retrieve_callback()`. LUO does not
         // use it again, and no `IncomingGuard` exists.
         T::finish(unsafe { T::Incoming::from_foreign(args.obj) });
+    }
+
+    /// # Safety
+    ///
+    /// LUO calls this with valid arguments for the `preflight` operation, between
+    /// `preserve_callback()` and `unpreserve_callback()`.
+    unsafe extern "C" fn preflight_callback(args: *mut bindings::liveupdate_flb_op_args) -> c_int {
+        // SAFETY: LUO passes arguments that nobody else uses.
+        let args = unsafe { &mut *args };
+
+        from_result(|| {
+            // SAFETY: The pointer comes from `into_foreign()` in `preserve_callback()`, and
+            // `unpreserve_callback()` does not run at the same time.
+            let state = unsafe { T::Outgoing::borrow(args.obj) };
+
+            T::preflight(state, args.offer)?;
+            Ok(0)
+        })
     }
 }

@@ -7,6 +7,7 @@
 use crate::{
     incoming::Incoming,
     outgoing::Outgoing,
+    preflight,
     takeover, //
 };
 use kernel::{
@@ -20,8 +21,12 @@ use kernel::{
         Registration, //
     },
     prelude::*,
-    sync::Arc, //
+    sync::{
+        Arc,
+        ArcBorrow, //
+    }, //
 };
+use liveupdate_state::offer::Offer;
 
 /// The state that goes to the next kernel, and the one that came from the previous kernel.
 pub(crate) static FLB: FlbDef<IommuState> = FlbDef::new();
@@ -72,5 +77,9 @@ impl Flb for IommuState {
     fn finish(state: Self::Incoming) {
         // SAFETY: There has been a userspace that finished the last file.
         unsafe { takeover::give_back(&state) };
+    }
+
+    fn preflight(state: ArcBorrow<'_, Outgoing>, offer: u64) -> Result {
+        preflight::check(&state, Offer::from_bits(offer))
     }
 }

@@ -35,6 +35,22 @@ enum iommu_liveupdate_direction {
 	IOMMU_LIVEUPDATE_INCOMING,
 };
 
+/* Lists of names, one on a line. */
+enum iommu_liveupdate_names {
+	/* What this kernel can take over. */
+	IOMMU_LIVEUPDATE_SUPPORTED,
+	/* What the next kernel needs to take over what is preserved. */
+	IOMMU_LIVEUPDATE_REQUIRED,
+};
+
+/* What becomes of a reboot into an image that cannot take over. */
+enum iommu_liveupdate_policy {
+	/* It fails. */
+	IOMMU_LIVEUPDATE_REFUSE,
+	/* The devices are stopped instead. */
+	IOMMU_LIVEUPDATE_STOP,
+};
+
 /**
  * struct iommu_liveupdate_function - what identifies a PCI function
  * @segment: PCI segment
@@ -64,6 +80,11 @@ enum iommu_liveupdate_takeover
 iommu_liveupdate_takeover(const struct iommu_liveupdate_unit *unit,
 			  struct intel_iommu *iommu);
 bool iommu_liveupdate_scrub(const struct iommu_liveupdate_unit *unit);
+bool iommu_liveupdate_is_stopping(void);
+size_t iommu_liveupdate_list(char *buf, size_t size,
+			     enum iommu_liveupdate_names names);
+enum iommu_liveupdate_policy iommu_liveupdate_policy(void);
+void iommu_liveupdate_set_policy(enum iommu_liveupdate_policy policy);
 bool iommu_liveupdate_may_attach(struct iommu_domain *domain,
 				 struct device *dev);
 void iommu_liveupdate_show(struct seq_file *m,

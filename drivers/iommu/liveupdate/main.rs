@@ -5,6 +5,7 @@
 //! | step | in | what happens |
 //! |---|---|---|
 //! | preserve | `iommufd.rs`, `vfio.rs`, `outgoing.rs` | page tables and attachments are frozen and recorded |
+//! | preflight | `preflight.rs` | an image that cannot take over is refused |
 //! | freeze | `sealed.rs` | the record becomes what the kernel obeys when it ends |
 //! | shutdown | `scrub.rs` | entries that were not preserved are cleared |
 //! | takeover | `takeover.rs` | the new kernel adopts the tables of a unit, or blocks it |
@@ -25,6 +26,8 @@ mod iommufd_hooks;
 mod outgoing;
 #[cfg(CONFIG_IOMMU_LIVEUPDATE_KUNIT_TEST)]
 mod page_table_kunit;
+mod preflight;
+mod preflight_hooks;
 mod reclaim;
 mod restore;
 mod retrieved;

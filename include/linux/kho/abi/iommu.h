@@ -24,6 +24,27 @@
 #define IOMMUFD_LIVEUPDATE_FH_COMPATIBLE	"iommufd-v1"
 #define VFIO_PCI_LIVEUPDATE_FH_COMPATIBLE	"vfio-pci-v1"
 
+/* The "compatible" of the device trees, with the major version. */
+#define IOMMU_LIVEUPDATE_INDEX_COMPATIBLE	"linux,iommu-liveupdate-v1"
+#define IOMMUFD_LIVEUPDATE_STATE_COMPATIBLE	"linux,iommufd-liveupdate-v1"
+
+/* What a state may require of its reader beyond that, by "required-features". */
+#define IOMMU_LIVEUPDATE_FEATURE_TEST		"test"
+
+/*
+ * An x86 kernel image says in its kernel_info what it can take over: the magic,
+ * the size of the entry (u32) and strings that end with a zero byte. It needs
+ * to say each "compatible" above, VFIO_PCI_LIVEUPDATE_FH_COMPATIBLE, the formats
+ * of others below, and the features that the state requires. The parameters are
+ * for an image in which they are on by default; others need them on the command
+ * line.
+ */
+#define IOMMU_LIVEUPDATE_INFO_MAGIC		"LUpd"
+#define IOMMU_LIVEUPDATE_INFO_KHO		"kho-v4"
+#define IOMMU_LIVEUPDATE_INFO_LUO		"luo-v5"
+#define IOMMU_LIVEUPDATE_INFO_MEMFD		"memfd-v2"
+#define IOMMU_LIVEUPDATE_INFO_KHO_ON		"kho=on"
+
 /* Size of the block with the state of all IOMMUs, in bytes. */
 #define IOMMU_LIVEUPDATE_STATE_SIZE		(128 * 1024)
 

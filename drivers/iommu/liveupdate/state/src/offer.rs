@@ -26,6 +26,9 @@ pub mod format {
     pub const VFIO_PCI: &str = "vfio-pci-v1";
 }
 
+/// Says that Kexec Handover is on unless the command line switches it off.
+pub const KHO_ON: &str = "kho=on";
+
 /// What every hand-over needs, with its bit in an [`Offer`].
 const FORMATS: [(u32, &str); 6] = [
     (62, schema::INDEX_COMPATIBLE),
@@ -39,7 +42,7 @@ const FORMATS: [(u32, &str); 6] = [
 /// The parameters that have to be on, with their bits in an [`Offer`], and how an image says that
 /// they are unless the command line switches them off.
 const PARAMETERS: [(u32, &str, &str); 2] =
-    [(61, "kho", "kho=on"), (60, "liveupdate", "liveupdate=on")];
+    [(61, "kho", KHO_ON), (60, "liveupdate", "liveupdate=on")];
 
 /// What the image of a kernel, started with a certain command line, can take over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

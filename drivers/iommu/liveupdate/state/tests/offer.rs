@@ -40,7 +40,7 @@ fn missing(strings: &[&str], command_line: &str, features: Features) -> Vec<&'st
 fn what_is_required() {
     assert_eq!(required(Features::NONE).collect::<Vec<_>>(), PLAIN);
     assert_eq!(required(Features::TEST).last(), Some("test"));
-    assert!(PLAIN.contains(&schema::STATE_COMPATIBLE));
+    assert!(PLAIN.contains(&schema::INDEX_COMPATIBLE));
     assert!(PLAIN.contains(&schema::IOMMUFD_COMPATIBLE));
 }
 
