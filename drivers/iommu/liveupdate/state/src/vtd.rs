@@ -98,6 +98,11 @@ impl RootEntry {
 
         (lo & PRESENT != 0).then_some(lo & ADDRESS)
     }
+
+    /// Whether the entry leads to the context table at `table`, with no reserved bit set.
+    pub fn leads_to(self, table: u64) -> bool {
+        self.0 == [(table & ADDRESS) | PRESENT, 0]
+    }
 }
 
 /// An entry of a context table.
@@ -150,7 +155,7 @@ pub struct Scrubbed {
 /// Clears every entry below the root table at `root_table` that nobody needs.
 ///
 /// A root entry stays if `is_context` returns true for its bus number and the address of its context
-/// table, a context entry if `keep` returns true for its requester id and its content. Both are
+/// table, and no reserved bit is set, a context entry if `keep` returns true for its requester id and its content. Both are
 /// asked before an entry is cleared.
 ///
 /// Returns [`None`] if the root table, or a context table that would have to be looked into, is
@@ -173,11 +178,12 @@ pub fn scrub<M: Memory>(
     };
 
     for bus in 0..=u8::MAX {
-        let Some(address) = RootEntry::new(root.read(bus)).context_table() else {
+        let entry = RootEntry::new(root.read(bus));
+        let Some(address) = entry.context_table() else {
             continue;
         };
 
-        if !is_context(bus, address) {
+        if !is_context(bus, address) || !entry.leads_to(address) {
             root.clear(bus);
             count(false);
             continue;
@@ -239,9 +245,9 @@ pub fn is_attached<M: Memory>(
     let entry = |id: u16| {
         let [bus, devfn] = id.to_be_bytes();
         let root = memory.table(unit.root_table)?;
-        let address = RootEntry::new(root.read(bus)).context_table()?;
+        let address = unit.context_tables.get(bus)?;
 
-        if unit.context_tables.get(bus) != Some(address) {
+        if !RootEntry::new(root.read(bus)).leads_to(address) {
             return None;
         }
         Some(ContextEntry::new(memory.table(address)?.read(devfn)))
