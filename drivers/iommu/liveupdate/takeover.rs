@@ -204,18 +204,19 @@ fn drop_conflicts(candidates: &mut KVec<Candidate<'_>>, found: &Unit<'_>) -> Res
     const UNIT: u32 = u32::MAX;
 
     let base = found.register_base;
-    let claims = || {
-        let of_candidates = (0u32..).zip(candidates.iter()).flat_map(|(who, c)| {
-            hardware::claims(c.records, c.runs, base).map(move |claim| (who, claim))
-        });
-        let own = hardware::own_claims(&DirectMap, found.root_table).map(|claim| (UNIT, claim));
-
-        Iterator::chain(of_candidates, own)
-    };
-    let mut keys = KVVec::from_elem(Key::default(), claims().count(), GFP_KERNEL)?;
+    let mut claims = KVVec::new();
+    for (who, candidate) in (0u32..).zip(candidates.iter()) {
+        for claim in hardware::claims(candidate.records, candidate.runs, base) {
+            claims.push((who, claim), GFP_KERNEL)?;
+        }
+    }
+    for claim in hardware::own_claims(&DirectMap, found.root_table) {
+        claims.push((UNIT, claim), GFP_KERNEL)?;
+    }
+    let mut keys = KVVec::from_elem(Key::default(), claims.len(), GFP_KERNEL)?;
     let mut in_conflict = KVec::from_elem(false, candidates.len(), GFP_KERNEL)?;
 
-    hardware::conflicts(&mut keys, claims(), |a, b| {
+    hardware::conflicts(&mut keys, claims.iter().copied(), |a, b| {
         for who in [a, b] {
             if let Some(conflict) = in_conflict.get_mut(who as usize) {
                 *conflict = true;

@@ -31,6 +31,7 @@ use crate::{
     }, //
 };
 use serde_fdt::{
+    Children,
     Fdt,
     Node,
     Properties,
@@ -105,11 +106,25 @@ impl<'a> State<'a> {
         self.nodes(schema::HWPT).filter_map(|n| hwpt(n).ok())
     }
 
-    fn nodes(&self, base: &'static str) -> impl Iterator<Item = Node<'a>> + 'a {
-        self.fdt
-            .root()
-            .children()
-            .filter(move |n| n.base_name() == base)
+    fn nodes(&self, base: &'static str) -> Nodes<'a> {
+        Nodes {
+            children: self.fdt.root().children(),
+            base,
+        }
+    }
+}
+
+/// The nodes of a tree that have one base name.
+struct Nodes<'a> {
+    children: Children<'a>,
+    base: &'static str,
+}
+
+impl<'a> Iterator for Nodes<'a> {
+    type Item = Node<'a>;
+
+    fn next(&mut self) -> Option<Node<'a>> {
+        self.children.find(|n| n.base_name() == self.base)
     }
 }
 

@@ -222,27 +222,40 @@ impl<'a> ContextTables<'a> {
     }
 
     /// Iterates over the bus numbers and the addresses.
-    pub fn iter(&self) -> impl Iterator<Item = (u8, u64)> + 'a {
-        let (slice, bytes): (&'a [(u8, u64)], &'a [u8]) = match self.0 {
-            Cells::Slice(slice) => (slice, &[]),
-            Cells::BigEndian(bytes) => (&[], bytes),
-        };
-        let pairs = bytes.chunks_exact(16).filter_map(|pair| {
-            let (bus, table) = pair.split_first_chunk::<8>()?;
-            let table = table.first_chunk::<8>()?;
-
-            Some((
-                u8::try_from(u64::from_be_bytes(*bus)).ok()?,
-                u64::from_be_bytes(*table),
-            ))
-        });
-
-        slice.iter().copied().chain(pairs)
+    pub fn iter(&self) -> ContextTablesIter<'a> {
+        ContextTablesIter(self.0)
     }
 
     /// Returns the physical address of the context table of `bus`.
     pub fn get(&self, bus: u8) -> Option<u64> {
         self.iter().find(|(b, _)| *b == bus).map(|(_, table)| table)
+    }
+}
+
+/// Iterator over [`ContextTables`].
+#[derive(Clone, Debug)]
+pub struct ContextTablesIter<'a>(Cells<'a, (u8, u64)>);
+
+impl Iterator for ContextTablesIter<'_> {
+    type Item = (u8, u64);
+
+    fn next(&mut self) -> Option<(u8, u64)> {
+        match &mut self.0 {
+            Cells::Slice(slice) => {
+                let (first, rest) = slice.split_first()?;
+
+                *slice = rest;
+                Some(*first)
+            }
+            Cells::BigEndian(bytes) => {
+                let (bus, rest) = bytes.split_first_chunk::<8>()?;
+                let (table, rest) = rest.split_first_chunk::<8>()?;
+
+                *bytes = rest;
+                let bus = u8::try_from(u64::from_be_bytes(*bus)).ok()?;
+                Some((bus, u64::from_be_bytes(*table)))
+            }
+        }
     }
 }
 
@@ -265,22 +278,37 @@ impl<'a> RequesterIds<'a> {
     }
 
     /// Iterates over the requester ids.
-    pub fn iter(&self) -> impl Iterator<Item = u16> + 'a {
-        let (slice, bytes): (&'a [u16], &'a [u8]) = match self.0 {
-            Cells::Slice(slice) => (slice, &[]),
-            Cells::BigEndian(bytes) => (&[], bytes),
-        };
-        let cells = bytes.chunks_exact(4).filter_map(|cell| {
-            let cell = u32::from_be_bytes(*cell.first_chunk::<4>()?);
-
-            u16::try_from(cell).ok()
-        });
-
-        slice.iter().copied().chain(cells)
+    pub fn iter(&self) -> RequesterIdsIter<'a> {
+        RequesterIdsIter(self.0)
     }
 
     /// Whether `id` is one of them.
     pub fn contains(&self, id: u16) -> bool {
         self.iter().any(|i| i == id)
+    }
+}
+
+/// Iterator over [`RequesterIds`].
+#[derive(Clone, Debug)]
+pub struct RequesterIdsIter<'a>(Cells<'a, u16>);
+
+impl Iterator for RequesterIdsIter<'_> {
+    type Item = u16;
+
+    fn next(&mut self) -> Option<u16> {
+        match &mut self.0 {
+            Cells::Slice(slice) => {
+                let (first, rest) = slice.split_first()?;
+
+                *slice = rest;
+                Some(*first)
+            }
+            Cells::BigEndian(bytes) => {
+                let (cell, rest) = bytes.split_first_chunk::<4>()?;
+
+                *bytes = rest;
+                u16::try_from(u32::from_be_bytes(*cell)).ok()
+            }
+        }
     }
 }

@@ -155,8 +155,8 @@ pub struct Scrubbed {
 /// Clears every entry below the root table at `root_table` that nobody needs.
 ///
 /// A root entry stays if `is_context` returns true for its bus number and the address of its context
-/// table, and no reserved bit is set, a context entry if `keep` returns true for its requester id and its content. Both are
-/// asked before an entry is cleared.
+/// table, and no reserved bit is set, a context entry if `keep` returns true for its requester id and
+/// its content. Both are asked before an entry is cleared.
 ///
 /// Returns [`None`] if the root table, or a context table that would have to be looked into, is
 /// nowhere in memory: then nothing is known about what hardware may reach.
