@@ -376,16 +376,20 @@ bool intel_iommu_liveupdate_takeover(struct intel_iommu *iommu)
 bool intel_iommu_liveupdate_shutdown(struct intel_iommu *iommu)
 {
 	struct iommu_liveupdate_unit unit;
+	bool goes_on;
 
 	if (!kexec_in_progress || !iommu->root_entry)
 		return false;
 
 	describe_unit(iommu, virt_to_phys(iommu->root_entry), &unit);
-	if (!iommu_liveupdate_scrub(&unit))
+	goes_on = iommu_liveupdate_scrub(&unit);
+	if (!goes_on && !iommu_liveupdate_is_stopping())
 		return false;
 
 	iommu->flush.flush_context(iommu, 0, 0, 0, DMA_CCMD_GLOBAL_INVL);
 	iommu->flush.flush_iotlb(iommu, 0, 0, 0, DMA_TLB_GLOBAL_FLUSH);
+	if (!goes_on)
+		return false;
 	/* The vector for faults belongs to a kernel that is about to go. */
 	writel(DMA_FECTL_IM, iommu->reg + DMAR_FECTL_REG);
 	return true;

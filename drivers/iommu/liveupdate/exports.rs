@@ -92,8 +92,22 @@ pub(crate) unsafe extern "C" fn iommu_liveupdate_scrub(
 ) -> bool {
     // SAFETY: By the safety requirement.
     let (unit, state) = unsafe { (hooks::Unit::new(*unit), sealed::get()) };
+    let unit = unit.record(ContextTables::new(&[]));
 
-    state.is_some_and(|state| scrub::scrub(&state, &unit.record(ContextTables::new(&[]))))
+    if sealed::is_stopping() {
+        scrub::clear(&unit);
+    }
+    state.is_some_and(|state| scrub::scrub(&state, &unit))
+}
+
+/// Returns whether the tables of all units are cleared at the end of this kernel.
+///
+/// # Safety
+///
+/// None; C has no notion of it.
+#[export]
+pub(crate) unsafe extern "C" fn iommu_liveupdate_is_stopping() -> bool {
+    sealed::is_stopping()
 }
 
 /// Makes sure that no device is doing DMA, because translation is about to be switched off.

@@ -137,8 +137,8 @@ impl FileHandler for Iommufd {
         preserved.record.seal()
     }
 
-    fn unfreeze(_file: &File, _data: u64, _preserved: &PreservedIommufd) {
-        outgoing::unseal();
+    fn unfreeze(_file: &File, _data: u64, preserved: &PreservedIommufd) {
+        preserved.record.unseal();
     }
 
     fn retrieve(data: u64) -> Result<ARef<File>> {

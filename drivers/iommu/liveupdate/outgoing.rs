@@ -26,6 +26,10 @@ use kernel::{
     new_mutex,
     prelude::*,
     sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         Arc,
         Mutex, //
     }, //
@@ -140,6 +144,8 @@ struct Records {
 #[pin_data]
 pub(crate) struct Outgoing {
     phys: u64,
+    /// The next kernel cannot take the state over, so the devices are stopped.
+    stops: Atomic<bool>,
     #[pin]
     records: Mutex<Records>,
 }
@@ -160,6 +166,7 @@ impl Outgoing {
         Arc::pin_init(
             pin_init!(Self {
                 phys: records.index.phys(),
+                stops: Atomic::new(false),
                 records <- new_mutex!(records),
             }),
             GFP_KERNEL,
@@ -169,6 +176,12 @@ impl Outgoing {
     /// The physical address of the index.
     pub(crate) fn phys(&self) -> u64 {
         self.phys
+    }
+
+    /// Decides whether [`PreservedIommufd::seal`] stops the devices, instead of leaving them to the
+    /// next kernel.
+    pub(crate) fn set_stops(&self, stops: bool) {
+        self.stops.store(stops, Relaxed);
     }
 
     /// What the next kernel has to understand.
@@ -588,18 +601,39 @@ impl Drop for PreservedCdev {
 }
 
 impl PreservedIommufd {
-    /// Makes the state what this kernel obeys at its end, see [`sealed`].
+    /// Makes the state what this kernel obeys at its end, see [`sealed`], or sees to it that its
+    /// devices are stopped then.
     ///
     /// Called when an iommufd is frozen. From then on nothing is preserved or unpreserved until
-    /// [`unseal`].
+    /// [`unseal`](Self::unseal).
     ///
     /// # Errors
     ///
     /// `EINVAL` if one of its devices is not preserved as a file: nobody could get it back.
     pub(crate) fn seal(&self) -> Result {
         self.check_cdevs()?;
-        sealed::publish(self.outgoing.phys());
+        if self.outgoing.stops.load(Relaxed) {
+            self.set_dma_preserved(false);
+            sealed::publish_stop();
+        } else {
+            sealed::publish(self.outgoing.phys());
+        }
         Ok(())
+    }
+
+    /// Undoes [`seal`](Self::seal), because the kernel goes on after all.
+    pub(crate) fn unseal(&self) {
+        sealed::withdraw();
+        self.set_dma_preserved(true);
+    }
+
+    /// Decides whether the devices may do DMA beyond the end of this kernel.
+    fn set_dma_preserved(&self, preserved: bool) {
+        let records = self.outgoing.records.lock();
+
+        for device in records.devices.iter().filter(|d| d.owner == self.owner) {
+            hooks::set_dma_preserved(&device.device, preserved);
+        }
     }
 
     fn check_cdevs(&self) -> Result {
@@ -618,9 +652,4 @@ impl PreservedIommufd {
             None => Ok(()),
         }
     }
-}
-
-/// Undoes [`PreservedIommufd::seal`], because the kernel goes on after all.
-pub(crate) fn unseal() {
-    sealed::withdraw();
 }

@@ -63,18 +63,27 @@ pub(crate) fn offer(image: &[u8], command_line: &[u8]) -> Offer {
 ///
 /// # Errors
 ///
-/// `EPROTONOSUPPORT` if the image cannot take over what `outgoing` would hand to it.
+/// `EPROTONOSUPPORT` if the image cannot take over what `outgoing` would hand to it, and devices are
+/// not to be stopped for that.
 pub(crate) fn check(outgoing: &Outgoing, offer: Offer) -> Result {
     let missing = offer.missing(outgoing.required());
 
+    let stops = !missing.is_empty() && policy() == Policy::Stop;
+
+    outgoing.set_stops(stops);
     if missing.is_empty() {
         return Ok(());
     }
     pr_warn!(
-        "refusing to start a kernel that cannot take over: it lacks {}\n",
+        "the image cannot take over, {}: it lacks {}\n",
+        if stops { "stopping devices" } else { "refused" },
         format_args!("{missing}")
     );
-    Err(EPROTONOSUPPORT)
+    if stops {
+        Ok(())
+    } else {
+        Err(EPROTONOSUPPORT)
+    }
 }
 
 /// The strings that the image of this kernel carries.

@@ -77,6 +77,17 @@ impl Preserved {
     }
 }
 
+/// Clears every entry of the unit. What hardware caches is left to the caller.
+///
+/// Does not sleep, and takes no lock.
+pub(crate) fn clear(found: &Unit<'_>) {
+    vtd::clear_all(&DirectMap, found.root_table);
+    pr_info!(
+        "unit at {:#x} stops: all entries cleared\n",
+        found.register_base
+    );
+}
+
 /// Clears every entry of the unit that no device in `sealed` needs.
 ///
 /// Returns whether the unit has to go on translating. What hardware caches is left to the caller.

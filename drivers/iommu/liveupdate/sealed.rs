@@ -24,7 +24,10 @@ use liveupdate_state::{
     State, //
 };
 
-/// Physical address of the index, 0 for none.
+/// Stands for a state that the next kernel cannot take over. No index has this address.
+const STOPPED: u64 = 1;
+
+/// Physical address of the index, [`STOPPED`], or 0 for none.
 static SEALED: Atomic<u64> = Atomic::new(0);
 
 kernel::sync::global_lock! {
@@ -47,6 +50,16 @@ pub(crate) fn publish(phys: u64) {
     let _guard = PUBLISHING.lock();
 
     SEALED.store(phys, Release);
+}
+
+/// Publishes that all devices are to be stopped, although there is a state.
+pub(crate) fn publish_stop() {
+    publish(STOPPED);
+}
+
+/// Whether [`publish_stop`] was the last to publish.
+pub(crate) fn is_stopping() -> bool {
+    SEALED.load(Acquire) == STOPPED
 }
 
 /// Calls `f` unless a state is published, and lets none be published meanwhile.
@@ -73,7 +86,7 @@ pub(crate) fn withdraw() {
 /// This kernel is shutting down, and wrote what it reads here.
 pub(crate) struct Sealed(&'static [u8]);
 
-/// Returns the published state, [`None`] if nothing was.
+/// Returns the published state, [`None`] if nothing was, or nothing but [`publish_stop`].
 ///
 /// # Safety
 ///
@@ -81,7 +94,7 @@ pub(crate) struct Sealed(&'static [u8]);
 pub(crate) unsafe fn get() -> Option<Sealed> {
     let phys = SEALED.load(Acquire);
 
-    if phys == 0 {
+    if phys == 0 || phys == STOPPED {
         return None;
     }
     // INVARIANT: By the safety requirement.
