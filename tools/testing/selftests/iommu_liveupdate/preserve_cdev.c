@@ -160,7 +160,7 @@ TEST_F(preserve_cdev, cancel_and_again)
 /* Nobody would get the device back. */
 TEST_F(preserve_cdev, kexec_without_it)
 {
-	int ret = kexec_image_load_kernel();
+	int ret = kexec_image_load_kernel("");
 
 	if (ret == -ENOENT)
 		SKIP(return missing(_metadata), "no kernel to load");
@@ -220,7 +220,7 @@ FIXTURE_SETUP(called_off)
 	self->luo = luo_open_device();
 	if (self->luo < 0)
 		SKIP(return missing(_metadata), "no " LUO_DEVICE);
-	ret = kexec_image_load_kernel();
+	ret = kexec_image_load_kernel("");
 	if (ret == -ENOENT)
 		SKIP(return missing(_metadata), "no kernel to load");
 	ASSERT_EQ(0, ret);

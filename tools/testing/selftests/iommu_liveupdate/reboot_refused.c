@@ -119,7 +119,7 @@ static int preserve_without_file(int luo, int *session, const struct vmm *vmm)
 /* Nobody could get the device back. */
 TEST_F(preserved_device, without_file)
 {
-	int ret = kexec_image_load_kernel();
+	int ret = kexec_image_load_kernel("");
 
 	if (ret == -ENOENT)
 		SKIP(return missing(_metadata), "no kernel to load");
@@ -146,7 +146,7 @@ TEST_F(preserved_device, closed_but_preserved)
 TEST_F(preserved_device, closed)
 {
 	const __u64 iova = GUEST_IOVA + GUEST_MEMORY_SIZE;
-	int ret = kexec_image_load_kernel();
+	int ret = kexec_image_load_kernel("");
 
 	if (ret == -ENOENT)
 		SKIP(return missing(_metadata), "no kernel to load");
