@@ -263,6 +263,17 @@ void iommu_liveupdate_stop_all(void)
 	}
 }
 
+static bool use_test_feature;
+
+/*
+ * Return: whether what is preserved from now on is to require the feature that
+ * exists for tests.
+ */
+bool iommu_liveupdate_uses_test_feature(void)
+{
+	return READ_ONCE(use_test_feature);
+}
+
 #ifdef CONFIG_IOMMU_DEBUGFS
 static int table_show(struct seq_file *m, void *unused)
 {
@@ -317,6 +328,9 @@ static int __init iommu_liveupdate_debugfs(void)
 		debugfs_create_file(names[i][1], 0400, dir, (void *)i,
 				    &state_fops);
 	}
+	if (IS_ENABLED(CONFIG_IOMMU_LIVEUPDATE_TEST_FEATURE))
+		debugfs_create_bool("use_test_feature", 0600, dir,
+				    &use_test_feature);
 	return 0;
 }
 late_initcall(iommu_liveupdate_debugfs);

@@ -126,6 +126,7 @@ void iommu_liveupdate_stop_device(struct device *dev);
 void iommu_liveupdate_stop_function(u16 segment, u16 requester_id);
 void iommu_liveupdate_stop_bus(u16 segment, u8 number);
 void iommu_liveupdate_stop_all(void);
+bool iommu_liveupdate_uses_test_feature(void);
 int intel_iommu_liveupdate_reserve_domain_id(struct intel_iommu *iommu, u16 did);
 void intel_iommu_liveupdate_release_domain_id(u64 register_base, u16 did);
 void intel_iommu_liveupdate_clear_entry(u64 register_base, u16 requester_id,

@@ -429,6 +429,13 @@ pub(crate) fn stop_all_functions() {
     unsafe { bindings::iommu_liveupdate_stop_all() };
 }
 
+/// Whether what is preserved from now on is to require the feature that exists for tests. False
+/// unless this kernel supports it.
+pub(crate) fn uses_test_feature() -> bool {
+    // SAFETY: The function has no preconditions.
+    unsafe { bindings::iommu_liveupdate_uses_test_feature() }
+}
+
 /// Preserves a page of a hardware table.
 ///
 /// # Errors

@@ -498,7 +498,11 @@ where
 
 /// What this kernel makes use of in what it writes.
 fn features_in_use() -> Features {
-    Features::NONE
+    if hooks::uses_test_feature() {
+        Features::TEST
+    } else {
+        Features::NONE
+    }
 }
 
 fn refuse(device: &Device, why: &str, error: &Error) {
