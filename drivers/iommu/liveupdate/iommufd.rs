@@ -306,5 +306,8 @@ fn find(data: u64, incoming: &Incoming) -> Result<u64> {
         .units()
         .any(|unit| progress.has_adopted(owner, unit.register_base))
         .then_some(owner)
-        .ok_or(EBADMSG)
+        .ok_or_else(|| {
+            pr_warn!("iommufd: no unit went on with its page tables\n");
+            EBADMSG
+        })
 }

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use protocol::NEXT_KERNEL;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The project's own.
@@ -21,6 +21,8 @@ const TREE: [&str; 2] = ["iommu", "liveupdate"];
 const STAGED: &str = "luo_";
 /// The one of them that runs its second stage in a third kernel, too.
 const THREE_KERNELS: &str = "luo_preserve_again";
+/// The one of them whose next kernel says that it cannot take over.
+const CANNOT_TAKE_OVER: &str = "luo_stopped";
 /// Not a test of its own, see `stub_image`.
 const NOT_ALONE: &str = "kexec_load_jump";
 /// How long a program may take.
@@ -85,13 +87,33 @@ fn stage(vm: &mut Vm, target: &str, program: &str, stage: Option<&str>) -> Resul
     Ok(Run { report, code })
 }
 
+/// Makes a copy of a kernel that says that it knows another format of preserved memory than it does,
+/// and returns its path.
+fn lying_kernel(kernel: &Path, out: &Path) -> Result<PathBuf> {
+    const TRUTH: &[u8] = b"memfd-v2\0";
+    const LIE: &[u8] = b"memfd-v1\0";
+    let mut image = fs::read(kernel).with_context(|| kernel.display().to_string())?;
+    let place = image
+        .windows(TRUTH.len())
+        .rposition(|window| window == TRUTH);
+    let place = place.context("the kernel does not say what it can take over")?;
+    image[place..][..LIE.len()].copy_from_slice(LIE);
+    let copy = out.join("lying-kernel");
+    fs::write(&copy, image).with_context(|| copy.display().to_string())?;
+    Ok(copy)
+}
+
 /// Runs a program in a machine of its own; returns what each of its stages gave.
 fn run_program(options: &Options, name: &str, target: &str, program: &str) -> Result<Vec<Run>> {
     let machine = Machine {
         topology: Topology::Refused,
         ..Machine::PLAIN
     };
-    let (mut vm, _) = Vm::boot(options, name, &machine)?;
+    let mut options = options.clone();
+    if program == CANNOT_TAKE_OVER {
+        options.next_kernel = Some(lying_kernel(options.next_kernel(), &options.out)?);
+    }
+    let (mut vm, _) = Vm::boot(&options, name, &machine)?;
     let mut runs = Vec::new();
     if program.starts_with(STAGED) {
         let updates = if program == THREE_KERNELS { 2 } else { 1 };
