@@ -86,17 +86,18 @@ pub(crate) fn check(outgoing: &Outgoing, offer: Offer) -> Result {
     }
 }
 
-/// The strings that the image of this kernel carries.
+/// The strings that the image of this kernel carries, as `kernel_info.S` has them.
 fn supported() -> impl Iterator<Item = &'static str> {
     let missing = if cfg!(CONFIG_LIVEUPDATE_MEMFD) {
         None
     } else {
         Some(offer::format::MEMFD)
     };
-    let on = cfg!(CONFIG_KEXEC_HANDOVER_ENABLE_DEFAULT).then_some(offer::KHO_ON);
+    let on_by_default = cfg!(CONFIG_KEXEC_HANDOVER_ENABLE_DEFAULT) && !cfg!(CONFIG_CMDLINE_BOOL);
+    let on = on_by_default.then_some(offer::KHO_ON);
     let formats = offer::required(Features::SUPPORTED).filter(move |name| Some(*name) != missing);
 
-    Iterator::chain(formats, on)
+    Iterator::chain(formats, on).filter(|_| !cfg!(CONFIG_CMDLINE_OVERRIDE))
 }
 
 /// Writes `names` to `buf`, one on a line, as far as there is room. Returns the size in bytes.
