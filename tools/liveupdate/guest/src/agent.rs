@@ -119,7 +119,15 @@ impl Agent {
                 steps: self.vmm()?.preserve(&marked)?,
             }),
             Request::Cancel => self.vmm()?.cancel().map(|()| Reply::Done)?,
-            Request::Kexec => kexec::start().map(|()| Reply::Done)?,
+            Request::Kexec => Reply::Outcome {
+                errno: errno::outcome(kexec::start())?,
+            },
+            Request::CheckImage { cmdline } => {
+                Reply::Preflight(kexec::preflight(NEXT_KERNEL, &cmdline)?)
+            }
+            Request::WriteFile { path, content } => Reply::Outcome {
+                errno: errno::outcome(tree::write(&path, &content))?,
+            },
             Request::ReadTree { path } => Reply::Tree(tree::read(&path)?),
             Request::BindDriver { device, driver } => Reply::Outcome {
                 errno: checks::bind_driver(device, &driver)?,

@@ -4,7 +4,7 @@
 use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::sys::reboot::{RebootMode, reboot};
-use protocol::Loaded;
+use protocol::{Loaded, Preflight};
 use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -37,6 +37,19 @@ pub fn load(kernel: &str, cmdline: &str) -> Result<Loaded> {
     Ok(Loaded {
         kernel_bytes: image.metadata()?.len(),
         initramfs_bytes,
+    })
+}
+
+/// Asks whether `kernel`, started with `cmdline`, can take over what would be handed over now.
+pub fn preflight(kernel: &str, cmdline: &str) -> Result<Preflight> {
+    let offered = liveupdate_image::offer(kernel)?;
+    let required = liveupdate_image::required(liveupdate_image::REQUIRED)?;
+    let mut missing = liveupdate_image::missing(&required, &offered);
+    missing.extend(liveupdate_image::missing_parameters(cmdline, &offered));
+    Ok(Preflight {
+        offered,
+        required,
+        missing,
     })
 }
 

@@ -15,11 +15,19 @@ pub fn reap(vmm: &mut Vmm, devices: &[Device]) -> Result<String> {
         return Ok(session);
     }
     vmm.retrieve_memory()?;
-    vmm.retrieve_iommufd()?;
+    let iommufd = outcome(vmm.retrieve_iommufd())?;
+    let sound = iommufd == OUTCOME_OK;
     for outcome in vmm.retrieve_functions(devices)? {
         let name = outcome.device.name();
-        ensure!(outcome.errno == OUTCOME_OK, "{name}: {}", outcome.errno);
-        vmm.give_up(outcome.device)?;
+        // What a rejected state is about has to be asked for nevertheless.
+        ensure!(
+            (outcome.errno == OUTCOME_OK) == sound,
+            "{name}: {}, its iommufd: {iommufd}",
+            outcome.errno
+        );
+        if sound {
+            vmm.give_up(outcome.device)?;
+        }
     }
     vmm.try_finish()
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Collecting the files below a directory of sysfs or debugfs.
+//! Files of sysfs and debugfs.
 
 use anyhow::{Context, Result};
 use protocol::{FileContent, Tree};
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 
 /// Reads every file below `path`; nothing when it does not exist. What is not text is shown in
@@ -15,6 +16,17 @@ pub fn read(path: &str) -> Result<Tree> {
     }
     tree.files.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(tree)
+}
+
+/// Writes `content` to an existing file.
+///
+/// # Errors
+///
+/// Carries the errno of opening or writing it.
+pub fn write(path: &str, content: &str) -> Result<()> {
+    let file = fs::OpenOptions::new().write(true).open(path);
+    let written = file.and_then(|mut file| file.write_all(content.as_bytes()));
+    written.with_context(|| format!("writing {content} to {path}"))
 }
 
 fn collect(path: &Path, tree: &mut Tree) -> Result<()> {

@@ -107,12 +107,20 @@ pub struct TestOptions {
     #[arg(long, value_name = "BZIMAGE")]
     other_kernel: Option<PathBuf>,
 
+    /// Patched kernel with a feature of the state that --kernel does not understand
+    #[arg(long, value_name = "BZIMAGE")]
+    newer_kernel: Option<PathBuf>,
+
+    /// The page with the table of kernels that can follow each other
+    #[arg(long, value_name = "FILE")]
+    readme: Option<PathBuf>,
+
     /// Folder with the kernel's selftests, one folder per target
     #[arg(long, value_name = "DIR")]
     selftests: Option<PathBuf>,
 
-    /// Run this group only: updates, swaps, killed, unplugged, witness, kunit, selftests,
-    /// stub-image or tree
+    /// Run this group only: updates, swaps, killed, unplugged, versions, witness, kunit,
+    /// selftests, stub-image or tree
     #[arg(long, value_name = "GROUP")]
     pub only: Vec<String>,
 }
@@ -155,9 +163,26 @@ impl TestOptions {
         })
     }
 
+    /// The image of the newer kernel.
+    pub fn newer_kernel(&self) -> Result<&Path> {
+        let newer = self.newer_kernel.as_deref();
+        newer.context("--newer-kernel is missing")
+    }
+
+    /// The image of the unpatched kernel.
+    pub fn unpatched_kernel(&self) -> Result<&Path> {
+        let unpatched = self.unpatched_kernel.as_deref();
+        unpatched.context("--unpatched-kernel is missing")
+    }
+
     /// A machine with the unpatched kernel.
     pub fn on_unpatched_kernel(&self) -> Result<Options> {
         self.with_selftests(&self.unpatched_kernel, "--unpatched-kernel")
+    }
+
+    /// The page with the table.
+    pub fn readme(&self) -> Result<&Path> {
+        self.readme.as_deref().context("--readme is missing")
     }
 
     /// The selftests.

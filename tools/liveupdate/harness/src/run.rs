@@ -6,14 +6,14 @@ use crate::progress::Series;
 use crate::ram::Pages;
 use crate::sampler::Sampler;
 use crate::vm::{Machine, Remains, Vm};
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use devices::block;
 use devices::layout::{DATA, data_page};
 use devices::memory::DmaMemory;
 use devices::plan::{Operation, operation};
 use protocol::{
-    Back, Device, Hello, Opened, Preserved, Reply, Request, Stage, Statistics, Tree, VerifiedReads,
-    VmmConfig, VmmMemory,
+    Back, Device, Hello, OUTCOME_OK, Opened, Preserved, Reply, Request, Stage, Statistics, Tree,
+    VerifiedReads, VmmConfig, VmmMemory,
 };
 use std::ops::Range;
 use std::thread::sleep;
@@ -136,14 +136,6 @@ impl Run {
         self.tree(DEBUGFS)
     }
 
-    fn tree(&mut self, path: &str) -> Result<Tree> {
-        let path = path.into();
-        match self.vm.request(&Request::ReadTree { path })? {
-            Reply::Tree(tree) => Ok(tree),
-            reply => bail!("unexpected {reply:?}"),
-        }
-    }
-
     /// What page tables take now.
     pub fn usage(&mut self) -> Result<Usage> {
         let statistics = match self.vm.request(&Request::ReadStatistics)? {
@@ -156,6 +148,41 @@ impl Run {
             statistics,
             domain_ids,
         })
+    }
+
+    /// Writes to a file of sysfs or debugfs.
+    pub fn write_file(&mut self, path: &str, content: &str) -> Result<()> {
+        let request = Request::WriteFile {
+            path: path.into(),
+            content: content.into(),
+        };
+        let outcome = self.vm.outcome(&request)?;
+        ensure!(outcome == OUTCOME_OK, "{path}: {outcome}");
+        Ok(())
+    }
+
+    /// The files below `path`.
+    pub fn tree(&mut self, path: &str) -> Result<Tree> {
+        let path = path.into();
+        match self.vm.request(&Request::ReadTree { path })? {
+            Reply::Tree(tree) => Ok(tree),
+            reply => bail!("unexpected {reply:?}"),
+        }
+    }
+
+    /// Memory that belongs to the kernel, in KiB: all but what is reserved, as what the previous
+    /// kernel has preserved is until it is given back.
+    pub fn kernel_memory(&mut self) -> Result<i64> {
+        let meminfo = self.tree("/proc/meminfo")?;
+        let texts = meminfo
+            .files
+            .iter()
+            .filter_map(|file| file.content.as_deref().ok());
+        let total = texts
+            .flat_map(str::lines)
+            .find_map(|line| line.strip_prefix("MemTotal:"));
+        let kib = total.and_then(|value| value.trim().strip_suffix(" kB"));
+        Ok(kib.context("no MemTotal")?.parse()?)
     }
 
     /// Whether `device` is on its bus.

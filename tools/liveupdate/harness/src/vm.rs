@@ -13,7 +13,7 @@ use crate::ram::GuestRam;
 use crate::run_dir::RunDir;
 use anyhow::{Context, Result, anyhow, bail};
 use devices::plan::COMMANDS;
-use protocol::{Hello, Reply, Request};
+use protocol::{Hello, Preflight, Reply, Request};
 use qapi::{Qmp, Stream, qmp};
 use std::io::BufReader;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -156,9 +156,23 @@ impl Vm {
         self.explain(reply, &format!("{request:?}"))
     }
 
+    /// The command line of the first kernel and `extra` words.
+    fn next_cmdline(&self, extra: &str) -> String {
+        format!("{} {extra}", self.cmdline).trim_end().into()
+    }
+
+    /// What `liveupdate-image` says about the next kernel with that command line.
+    pub fn check_image(&mut self, extra: &str) -> Result<Preflight> {
+        let cmdline = self.next_cmdline(extra);
+        match self.request(&Request::CheckImage { cmdline })? {
+            Reply::Preflight(preflight) => Ok(preflight),
+            reply => bail!("unexpected {reply:?}"),
+        }
+    }
+
     /// Loads the next kernel with the command line of the first and `extra` words.
     pub fn load_kernel(&mut self, extra: &str) -> Result<()> {
-        let cmdline = format!("{} {extra}", self.cmdline).trim_end().into();
+        let cmdline = self.next_cmdline(extra);
         match self.request(&Request::LoadKernel { cmdline })? {
             Reply::Loaded(_) => Ok(()),
             reply => bail!("unexpected {reply:?}"),

@@ -156,8 +156,13 @@ pub enum Request {
     Preserve { marked: Vec<Device> },
     /// Close the session, which gives everything in it back. Answer: `Done`.
     Cancel,
-    /// Start the loaded kernel; an answer comes only when that fails.
+    /// Start the loaded kernel; an answer, `Outcome`, comes only when that fails.
     Kexec,
+    /// Ask `liveupdate-image` whether the next kernel, with this command line, can take over what
+    /// would be handed over now. Answer: `Preflight`.
+    CheckImage { cmdline: String },
+    /// Write `content` to a file of sysfs or debugfs. Answer: `Outcome`.
+    WriteFile { path: String, content: String },
     /// Collect every file below `path`. Answer: `Tree`.
     ReadTree { path: String },
     /// Bind `device` to a host driver. Answer: `Outcome`.
@@ -246,6 +251,8 @@ pub enum Reply {
     Tree(Tree),
     /// `OUTCOME_OK` or the name of the errno.
     Outcome { errno: String },
+    /// What `liveupdate-image` says.
+    Preflight(Preflight),
     /// Whether the function is there.
     Present { present: bool },
     /// What opening and binding gave.
@@ -296,6 +303,17 @@ pub struct Loaded {
     pub kernel_bytes: u64,
     /// Size of the initramfs.
     pub initramfs_bytes: u64,
+}
+
+/// Whether the next kernel can take the state over.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Preflight {
+    /// What its image offers.
+    pub offered: Vec<String>,
+    /// What the state requires.
+    pub required: Vec<String>,
+    /// What is required and not offered, then what is missing on the command line.
+    pub missing: Vec<String>,
 }
 
 /// The preserved session.

@@ -10,6 +10,7 @@ mod swaps;
 mod tap;
 mod unplugged;
 mod updates;
+mod versions;
 mod witness;
 
 use crate::cli::TestOptions;
@@ -22,7 +23,7 @@ struct Group {
     run: fn(&TestOptions, &mut Results) -> Result<()>,
 }
 
-const GROUPS: [Group; 9] = [
+const GROUPS: [Group; 10] = [
     Group {
         name: "updates",
         run: updates::run,
@@ -38,6 +39,10 @@ const GROUPS: [Group; 9] = [
     Group {
         name: "unplugged",
         run: unplugged::run,
+    },
+    Group {
+        name: "versions",
+        run: versions::run,
     },
     Group {
         name: "witness",
