@@ -98,6 +98,7 @@ fn lying_kernel(kernel: &Path, out: &Path) -> Result<PathBuf> {
         .rposition(|window| window == TRUTH);
     let place = place.context("the kernel does not say what it can take over")?;
     image[place..][..LIE.len()].copy_from_slice(LIE);
+    fs::create_dir_all(out).with_context(|| out.display().to_string())?;
     let copy = out.join("lying-kernel");
     fs::write(&copy, image).with_context(|| copy.display().to_string())?;
     Ok(copy)
