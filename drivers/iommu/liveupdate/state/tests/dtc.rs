@@ -6,6 +6,10 @@ mod sample;
 
 use std::collections::BTreeMap;
 
+use liveupdate_state::{
+    Iommufd,
+    RunListRecord, //
+};
 use proptest::prelude::*;
 use sample::Sample;
 
@@ -98,12 +102,14 @@ fn expected(sample: &Sample) -> Tree {
             tree.insert((path.clone(), name.to_string()), value.clone());
         }
     };
-    let cell = |value: u32| value.to_be_bytes().to_vec();
-    let cells = |value: u64| value.to_be_bytes().to_vec();
 
     node(
         "/".into(),
-        &[("compatible", b"linux,iommu-liveupdate-v1\0".to_vec())],
+        &[
+            ("compatible", b"linux,iommufd-liveupdate-v1\0".to_vec()),
+            ("owner", cells(sample.owner)),
+            ("run-list", run_list(&sample.run_list())),
+        ],
     );
     for unit in &sample.units {
         let tables = unit.context_tables.iter();
@@ -138,6 +144,10 @@ fn expected(sample: &Sample) -> Tree {
                 ("page-table-flags", cell(domain.pt_flags)),
                 ("page-sizes", cells(domain.page_sizes)),
                 ("table-pages", cells(domain.table_pages)),
+                (
+                    "runs",
+                    [cell(domain.runs.first), cell(domain.runs.count)].concat(),
+                ),
             ],
         );
     }
@@ -164,15 +174,58 @@ fn expected(sample: &Sample) -> Tree {
                 ),
                 ("domain", cell(device.domain)),
                 ("domain-id", cell(device.domain_id.into())),
-                ("owner", cells(device.owner)),
             ],
+        );
+    }
+    for hwpt in &sample.hwpts {
+        node(
+            format!("/hwpt@{:x}", hwpt.token),
+            &[("token", cells(hwpt.token)), ("domain", cell(hwpt.domain))],
         );
     }
     tree
 }
 
+fn cell(value: u32) -> Vec<u8> {
+    value.to_be_bytes().to_vec()
+}
+
+fn cells(value: u64) -> Vec<u8> {
+    value.to_be_bytes().to_vec()
+}
+
+fn run_list(record: &RunListRecord) -> Vec<u8> {
+    [record.address, record.entries, record.checksum]
+        .map(cells)
+        .concat()
+}
+
+/// What an index looks like by the description of the format.
+fn expected_index(iommufd: &Iommufd) -> Tree {
+    let path = format!("/iommufd@{:x}", iommufd.owner);
+    let root = ("/".to_string(), "compatible".to_string());
+    let node = |(name, value): (&str, _)| ((path.clone(), name.to_string()), value);
+
+    [
+        (root, b"linux,iommu-liveupdate-v1\0".to_vec()),
+        (("/".into(), String::new()), vec![]),
+        node(("", vec![])),
+        node(("owner", cells(iommufd.owner))),
+        node((
+            "state",
+            [cells(iommufd.state), cells(iommufd.size)].concat(),
+        )),
+        node(("run-list", run_list(&iommufd.run_list))),
+    ]
+    .into()
+}
+
 fn printed(sample: &Sample) -> Tree {
-    let (text, warnings) = sample::dtc("dtb", "dts", &sample.blob());
+    print(&sample.blob())
+}
+
+fn print(blob: &[u8]) -> Tree {
+    let (text, warnings) = sample::dtc("dtb", "dts", blob);
 
     assert_eq!(warnings, "");
     tree(&String::from_utf8(text).unwrap())
@@ -184,6 +237,10 @@ proptest! {
     #[test]
     fn dtc_prints_what_was_written(sample in sample::sample()) {
         prop_assert_eq!(printed(&sample), expected(&sample));
+        prop_assert_eq!(
+            print(&sample.index()),
+            expected_index(&sample.iommufd(0x2_0000_0000))
+        );
     }
 }
 
@@ -217,7 +274,14 @@ fn differences_are_seen() {
         |s| s.devices[1].requester_ids[1] += 1,
         |s| s.devices[0].domain += 1,
         |s| s.devices[0].domain_id += 1,
-        |s| s.devices[0].owner += 1,
+        |s| s.owner += 1,
+        |s| s.run_list += 1,
+        |s| s.runs[0].checksum += 1,
+        |s| drop(s.runs.pop()),
+        |s| s.domains[0].runs.first += 1,
+        |s| s.domains[0].runs.count += 1,
+        |s| s.hwpts[0].token += 0x100,
+        |s| s.hwpts[0].domain += 1,
         |s| drop(s.devices.pop()),
     ];
     for (index, change) in changes.iter().enumerate() {

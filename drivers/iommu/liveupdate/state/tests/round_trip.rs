@@ -5,18 +5,17 @@
 mod sample;
 
 use liveupdate_state::{
-    encode,
-    iommufd::{
-        self,
-        Hwpt, //
-    },
     Error,
+    Features,
+    Index,
     Key,
     PciAddress,
-    State, //
+    RunList,
+    State,
+    Tree, //
 };
 use proptest::{
-    collection::btree_map,
+    collection::vec,
     prelude::*, //
 };
 use sample::{
@@ -31,34 +30,31 @@ proptest! {
         let mut blob = sample.blob();
         let len = blob.len();
         blob.resize(len + free, 0xa5);
-        let state = sample::read(&blob).unwrap();
+        let list = sample.list();
+        let (state, runs) = sample::read(&blob, &list).unwrap();
 
         prop_assert_eq!(state.as_bytes().len(), len);
-        prop_assert_eq!(Sample::read(state), sample);
+        prop_assert_eq!(state.owner(), sample.owner);
+        prop_assert_eq!(state.run_list(), sample.run_list());
+        prop_assert_eq!(runs.as_bytes(), &list);
+        prop_assert_eq!(Sample::read(&blob, &list), Ok(sample));
     }
 
     #[test]
-    fn lookups(sample in sample::sample(), base: u64, number: u32, id: u16) {
+    fn lookups(sample in sample::sample(), base: u64, number: u32) {
         let blob = sample.blob();
-        let state = State::parse(&blob).unwrap();
+        let state = State::parse(&blob, Features::NONE).unwrap();
 
         for unit in &sample.units {
             let found = state.unit(unit.register_base).map(OwnedUnit::from);
             prop_assert_eq!(found.as_ref(), Some(unit));
+
+            let devices: Vec<_> = state.devices_of(unit.register_base).map(OwnedDevice::from).collect();
+            let expected: Vec<_> = sample.devices.iter().filter(|d| d.unit == unit.register_base).cloned().collect();
+            prop_assert_eq!(devices, expected);
         }
         for domain in &sample.domains {
             prop_assert_eq!(state.domain(domain.number), Some(*domain));
-        }
-        for device in &sample.devices {
-            let found = state.device(device.address).map(OwnedDevice::from);
-            prop_assert_eq!(found.as_ref(), Some(device));
-            for id in &device.requester_ids {
-                let found = state
-                    .device_by_requester_id(device.unit, *id)
-                    .map(OwnedDevice::from);
-                prop_assert_eq!(found.as_ref(), Some(device));
-                prop_assert!(state.device_by_requester_id(device.unit ^ 1, *id).is_none());
-            }
         }
         prop_assert_eq!(
             state.unit(base).is_some(),
@@ -68,40 +64,51 @@ proptest! {
             state.domain(number).is_some(),
             sample.domains.iter().any(|d| d.number == number)
         );
-        let address = PciAddress { segment: id, requester_id: id };
-        prop_assert_eq!(
-            state.device(address).is_some(),
-            sample.devices.iter().any(|d| d.address == address)
-        );
     }
 
     /// One key less than announced is too few, and no reason to accept.
     #[test]
     fn keys(sample in sample::sample()) {
-        let blob = sample.blob();
-        let state = State::parse(&blob).unwrap();
-        let mut keys = vec![Key::default(); state.key_count()];
+        let (blob, list) = (sample.blob(), sample.list());
+        let state = State::parse(&blob, Features::NONE).unwrap();
+        let runs = RunList::new(&list, sample.runs.len() as u64).unwrap();
+        let mut keys = vec![Key::default(); state.key_count(&runs)];
 
-        prop_assert_eq!(state.check(&mut keys), Ok(()));
+        prop_assert_eq!(state.check(&runs, &mut keys), Ok(()));
         keys.pop();
-        prop_assert_eq!(state.check(&mut keys), Err(Error::NoSpace));
+        prop_assert_eq!(state.check(&runs, &mut keys), Err(Error::NoSpace));
     }
 
     #[test]
-    fn iommufd_state(owner: u64, hwpts in btree_map(any::<u64>(), any::<u32>(), 0..20)) {
-        let mut blob = [0xa5; 4096];
-        let list = || hwpts.iter().map(|(token, domain)| Hwpt { token: *token, domain: *domain });
-        let len = iommufd::encode(&mut blob, owner, list()).unwrap();
-        let state = sample::read_iommufd(&blob[..len]).unwrap();
-        let mut keys = vec![Key::default(); hwpts.len()];
+    fn index(samples in vec(sample::sample(), 0..4), free in 0..64usize) {
+        let iommufds: Vec<_> = (1..).zip(&samples).map(|(n, s)| s.iommufd(n << 17)).collect();
+        let mut blob = sample::index_of(Features::NONE, &iommufds);
+        let len = blob.len();
+        blob.resize(len + free, 0xa5);
+        let index = Index::parse(&blob, Features::NONE).unwrap();
 
-        prop_assert_eq!(state.check(&mut keys), Ok(()));
-        if keys.pop().is_some() {
-            prop_assert_eq!(state.check(&mut keys), Err(Error::NoSpace));
-        }
-        prop_assert_eq!(state.owner(), owner);
-        prop_assert!(state.hwpts().eq(list()));
+        prop_assert_eq!(index.as_bytes().len(), len);
+        prop_assert_eq!(index.iommufds().collect::<Result<Vec<_>, _>>(), Ok(iommufds));
     }
+}
+
+/// A feature is written if it is required, and read by those alone who have it.
+#[test]
+fn features() {
+    let mut sample = Sample::example();
+    let blobs = |sample: &Sample| [sample.blob(), sample.index()];
+    let has_it = |blob: &Vec<u8>| blob.windows(17).any(|w| w == b"required-features");
+
+    assert!(!blobs(&sample).iter().any(has_it));
+    sample.required = Features::TEST;
+    assert!(blobs(&sample).iter().all(has_it));
+
+    let [tree, index] = blobs(&sample);
+    assert!(State::parse(&tree, Features::TEST).is_ok());
+    assert!(Index::parse(&index, Features::TEST).is_ok());
+    let refused = Some(Error::UnknownFeature);
+    assert_eq!(State::parse(&tree, Features::NONE).err(), refused);
+    assert_eq!(Index::parse(&index, Features::NONE).err(), refused);
 }
 
 #[test]
@@ -109,19 +116,14 @@ fn no_room_is_an_error_whatever_the_size() {
     let sample = Sample::example();
     let len = sample.blob().len();
     let mut buffer = vec![0; len];
-    let mut write = |len| {
-        encode(
-            &mut buffer[..len],
-            sample.units.iter().map(OwnedUnit::record),
-            sample.domains.iter().copied(),
-            sample.devices.iter().map(OwnedDevice::record),
-        )
-    };
 
     for short in 0..len {
-        assert_eq!(write(short), Err(Error::Fdt(serde_fdt::Error::NoSpace)));
+        assert_eq!(
+            sample.encode(&mut buffer[..short]),
+            Err(Error::Fdt(serde_fdt::Error::NoSpace))
+        );
     }
-    assert_eq!(write(len), Ok(len));
+    assert_eq!(sample.encode(&mut buffer), Ok(len));
 }
 
 #[test]

@@ -3,26 +3,25 @@
 //! The tables of VT-d legacy mode: entries against constants from the specification, decisions
 //! against a model that compares whole tables in memory.
 
+mod hardware_tables;
 mod sample;
 
-use std::{
-    cell::Cell,
-    collections::{
-        BTreeMap,
-        BTreeSet, //
-    }, //
+use std::collections::{
+    BTreeMap,
+    BTreeSet, //
 };
 
+use hardware_tables::*;
 use liveupdate_state::{
     vtd::{
         self,
+        Capability,
         ContextEntry,
-        Memory,
         RootEntry,
-        Scrubbed,
-        Table, //
+        Scrubbed, //
     },
-    Domain, //
+    Domain,
+    Tree, //
 };
 use proptest::{
     collection::{
@@ -31,68 +30,57 @@ use proptest::{
     },
     prelude::*, //
 };
-use sample::{
-    OwnedDevice,
-    Sample, //
-};
-
-type Entry = [u64; 2];
-type Entries = BTreeMap<u8, Entry>;
-
-/// A page of entries.
-struct Page(Vec<Cell<Entry>>);
-
-impl Table for &Page {
-    fn read(&self, index: u8) -> Entry {
-        self.0[usize::from(index)].get()
-    }
-
-    fn clear(&self, index: u8) {
-        self.0[usize::from(index)].set([0, 0]);
-    }
-}
-
-/// Memory with some pages in it.
-struct Pages(BTreeMap<u64, Page>);
-
-impl Memory for Pages {
-    type Table<'a> = &'a Page;
-
-    fn table(&self, address: u64) -> Option<&Page> {
-        self.0.get(&address)
-    }
-}
-
-impl Pages {
-    fn new(contents: &BTreeMap<u64, Entries>) -> Self {
-        let page = |entries: &Entries| {
-            let entry = |index| entries.get(&index).copied().unwrap_or([0, 0]);
-
-            Page((0..=u8::MAX).map(|index| Cell::new(entry(index))).collect())
-        };
-        Self(contents.iter().map(|(at, e)| (*at, page(e))).collect())
-    }
-
-    /// What is in the pages; entries that are zero are left out.
-    fn contents(&self) -> BTreeMap<u64, Entries> {
-        let entries = |page: &Page| {
-            (0..=u8::MAX)
-                .map(|index| (index, page.0[usize::from(index)].get()))
-                .filter(|(_, entry)| *entry != [0, 0])
-                .collect()
-        };
-        self.0
-            .iter()
-            .map(|(at, page)| (*at, entries(page)))
-            .collect()
-    }
-}
+use sample::Sample;
 
 fn domain(top_table: u64, top_level: u32) -> Domain {
     Domain {
         top_table,
         top_level,
         ..Sample::example().domains[0]
+    }
+}
+
+/// Section 11.4.2, Capability Register: ND is bits 2:0, SAGAW bits 12:8, MGAW bits 21:16, SSLPS bits
+/// 37:34.
+#[test]
+fn capabilities() {
+    for (nd, domain_ids) in [
+        (0, 16),
+        (1, 64),
+        (2, 256),
+        (3, 1024),
+        (4, 4096),
+        (5, 16384),
+        (6, 65536),
+    ] {
+        assert_eq!(Capability::new(!7 | nd).domain_ids(), domain_ids);
+        assert_eq!(Capability::new(nd).domain_ids(), domain_ids);
+    }
+    // 39, 48 and 57 bits with three, four and five levels.
+    for (level, bit) in [(2, 9), (3, 10), (4, 11)] {
+        assert!(Capability::new(1 << bit).has_level(level));
+        assert!(!Capability::new(!(1 << bit)).has_level(level));
+    }
+    for level in [0, 1, 6, 31, 32, u32::MAX] {
+        assert!(!Capability::new(!(1 << 8)).has_level(level), "{level}");
+    }
+    for (mgaw, bits) in [(0, 1), (38, 39), (47, 48), (56, 57), (63, 64)] {
+        assert_eq!(Capability::new(mgaw << 16).input_bits(), bits);
+        assert_eq!(Capability::new(!(63 << 16) | mgaw << 16).input_bits(), bits);
+    }
+    for (sslps, sizes) in [
+        (0b0000, 0x1000),
+        (0b0001, 0x20_1000),
+        (0b0010, 0x4000_1000),
+        (0b0011, 0x4020_1000),
+        // Reserved.
+        (0b1100, 0x1000),
+    ] {
+        assert_eq!(Capability::new(sslps << 34).page_sizes(), sizes);
+        assert_eq!(
+            Capability::new(!(15 << 34) | sslps << 34).page_sizes(),
+            sizes
+        );
     }
 }
 
@@ -150,41 +138,16 @@ fn context_entries() {
     }
 }
 
-/// The tables that the unit of [`Sample::example`] must have, by hand.
-fn example_contents() -> BTreeMap<u64, Entries> {
-    BTreeMap::from([
-        (
-            0x1_0000_1000,
-            Entries::from([(0, [0x1_0000_2001, 0]), (2, [0x1_0000_3001, 0])]),
-        ),
-        (
-            0x1_0000_2000,
-            Entries::from([(0x18, [0x1_0001_0001, 0x202])]),
-        ),
-        (
-            0x1_0000_3000,
-            Entries::from([
-                (0x00, [0x1_0001_0001, 0x202]),
-                (0x08, [0x1_0001_0001, 0x202]),
-                (0x10, [0x1_0002_0001, 0x902]),
-            ]),
-        ),
-    ])
-}
-
 /// Keeps what `sample` claims, like the kernel.
 fn scrub(pages: &Pages, sample: &Sample) -> Option<Scrubbed> {
     let unit = sample.units[0].record();
 
-    vtd::scrub(pages, &unit, |id, entry| {
-        let claims = |d: &&OwnedDevice| d.requester_ids.contains(&id);
-
-        sample.devices.iter().find(claims).is_some_and(|device| {
-            let domain = sample.domains.iter().find(|d| d.number == device.domain);
-
-            domain.is_some_and(|domain| entry.matches(domain, device.domain_id))
-        })
-    })
+    vtd::scrub(
+        pages,
+        unit.root_table,
+        |bus, table| unit.context_tables.get(bus) == Some(table),
+        |id, entry| sample.claims(unit.register_base, id, entry),
+    )
 }
 
 /// Which devices of `sample` are attached.
@@ -197,6 +160,16 @@ fn attached(pages: &Pages, sample: &Sample) -> Vec<bool> {
         .iter()
         .map(|d| vtd::is_attached(pages, &unit, &d.record(), domain(d.domain)))
         .collect()
+}
+
+#[test]
+fn context_tables() {
+    let found: Vec<_> =
+        vtd::context_tables(&Pages::new(&example_contents()), 0x1_0000_1000).collect();
+    assert_eq!(found, [(0, 0x1_0000_2000), (2, 0x1_0000_3000)]);
+
+    let pages = Pages::new(&example_contents());
+    assert_eq!(vtd::context_tables(&pages, 0x1_0000_4000).count(), 0);
 }
 
 #[test]

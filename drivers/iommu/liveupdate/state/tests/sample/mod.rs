@@ -19,26 +19,38 @@ use std::{
 
 use liveupdate_state::{
     encode,
-    iommufd::IommufdState,
+    index,
+    runs::Run,
     schema::pt_flag,
     ContextTables,
     Device,
     Domain,
     Error,
+    Features,
+    Hwpt,
+    Index,
+    Iommufd,
     Key,
     PciAddress,
     RequesterIds,
+    Root,
+    RunList,
+    RunListRecord,
+    RunRange,
     State,
+    Tree,
     Unit, //
 };
 use proptest::{
     collection::{
+        btree_map,
         btree_set,
         vec, //
     },
     prelude::*,
-    sample::Index, //
+    sample::Index as Pick, //
 };
+use xxhash_rust::xxh64::xxh64;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct OwnedUnit {
@@ -59,14 +71,20 @@ pub struct OwnedDevice {
     pub requester_ids: Vec<u16>,
     pub domain: u32,
     pub domain_id: u16,
-    pub owner: u64,
 }
 
+/// What is handed over for one iommufd.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
+    pub owner: u64,
+    pub required: Features,
     pub units: Vec<OwnedUnit>,
     pub domains: Vec<Domain>,
     pub devices: Vec<OwnedDevice>,
+    pub hwpts: Vec<Hwpt>,
+    /// Where the run list is.
+    pub run_list: u64,
+    pub runs: Vec<Run>,
 }
 
 impl OwnedUnit {
@@ -105,7 +123,6 @@ impl OwnedDevice {
             requester_ids: RequesterIds::new(&self.requester_ids),
             domain: self.domain,
             domain_id: self.domain_id,
-            owner: self.owner,
         }
     }
 }
@@ -120,36 +137,92 @@ impl From<Device<'_>> for OwnedDevice {
             requester_ids: device.requester_ids.iter().collect(),
             domain: device.domain,
             domain_id: device.domain_id,
-            owner: device.owner,
         }
     }
 }
 
 impl Sample {
+    /// The tree.
     pub fn blob(&self) -> Vec<u8> {
         let mut blob = vec![0xa5; 1 << 16];
-        let len = encode(
-            &mut blob,
-            self.units.iter().map(OwnedUnit::record),
-            self.domains.iter().copied(),
-            self.devices.iter().map(OwnedDevice::record),
-        )
-        .unwrap();
+        let len = self.encode(&mut blob).unwrap();
+
         blob.truncate(len);
         blob
     }
 
-    pub fn read(state: State<'_>) -> Self {
-        Self {
+    pub fn encode(&self, buffer: &mut [u8]) -> Result<usize, Error> {
+        encode(
+            buffer,
+            Root {
+                owner: self.owner,
+                run_list: self.run_list(),
+                required: self.required,
+            },
+            self.units.iter().map(OwnedUnit::record),
+            self.domains.iter().copied(),
+            self.devices.iter().map(OwnedDevice::record),
+            self.hwpts.iter().copied(),
+        )
+    }
+
+    /// The run list, byte by byte as the documentation has it.
+    pub fn list(&self) -> Vec<u8> {
+        let words = self
+            .runs
+            .iter()
+            .flat_map(|run| [run.base + u64::from(run.pages) - 1, run.checksum]);
+
+        words.flat_map(u64::to_be_bytes).collect()
+    }
+
+    pub fn run_list(&self) -> RunListRecord {
+        RunListRecord {
+            address: self.run_list,
+            entries: self.runs.len() as u64,
+            checksum: xxh64(&self.list(), 0),
+        }
+    }
+
+    /// What the index says about it, with its tree at `state`.
+    pub fn iommufd(&self, state: u64) -> Iommufd {
+        Iommufd {
+            owner: self.owner,
+            state,
+            size: self.blob().len() as u64,
+            run_list: self.run_list(),
+        }
+    }
+
+    /// An index of this alone.
+    pub fn index(&self) -> Vec<u8> {
+        index_of(self.required, &[self.iommufd(0x2_0000_0000)])
+    }
+
+    /// Reads a tree and its run list as the kernel does that takes over.
+    pub fn read(blob: &[u8], list: &[u8]) -> Result<Self, Error> {
+        let (state, runs) = read(blob, list)?;
+
+        Ok(Self {
+            owner: state.owner(),
+            required: Features::NONE,
             units: state.units().map(OwnedUnit::from).collect(),
             domains: state.domains().collect(),
             devices: state.devices().map(OwnedDevice::from).collect(),
-        }
+            hwpts: state.hwpts().collect(),
+            run_list: state.run_list().address,
+            runs: runs.iter().collect(),
+        })
+    }
+
+    /// Reads what this writes.
+    pub fn reread(&self) -> Result<Self, Error> {
+        Self::read(&self.blob(), &self.list())
     }
 
     /// One unit, two domains, three devices, of which one has an alias.
     pub fn example() -> Self {
-        let domain = |number, top_table| Domain {
+        let domain = |number, top_table, first, count| Domain {
             number,
             top_table,
             top_level: 3,
@@ -158,6 +231,7 @@ impl Sample {
             pt_flags: 0x3,
             page_sizes: 0x4020_1000,
             table_pages: 9,
+            runs: RunRange { first, count },
         };
         let device = |id, ids: &[u16], domain, domain_id| OwnedDevice {
             address: PciAddress {
@@ -170,33 +244,110 @@ impl Sample {
             requester_ids: ids.to_vec(),
             domain,
             domain_id,
-            owner: 5,
         };
+        let run = |base, pages, checksum| Run {
+            base,
+            pages,
+            checksum,
+        };
+        let hwpt = |token, domain| Hwpt { token, domain };
+
         Self {
+            owner: 5,
+            required: Features::NONE,
             units: vec![OwnedUnit {
                 register_base: 0xfed9_0000,
                 segment: 0,
-                capability: 0x00d2_008c_2226_60c2,
+                capability: 0x00d2_008c_222f_0686,
                 extended_capability: 0xf00f4a,
                 root_table: 0x1_0000_1000,
                 context_tables: vec![(0, 0x1_0000_2000), (2, 0x1_0000_3000)],
             }],
-            domains: vec![domain(3, 0x1_0001_0000), domain(7, 0x1_0002_0000)],
+            domains: vec![
+                domain(3, 0x1_0001_0000, 0, 2),
+                domain(7, 0x1_0002_0000, 2, 1),
+            ],
             devices: vec![
                 device(0x0018, &[0x0018], 3, 2),
                 device(0x0208, &[0x0208, 0x0200], 3, 2),
                 device(0x0210, &[0x0210], 7, 9),
             ],
+            hwpts: vec![hwpt(0x100, 3), hwpt(0x101, 7)],
+            run_list: 0x1_0000_4000,
+            runs: vec![
+                run(0x1_0000_8000, 3, 0x1234_5678_9abc_def0),
+                run(0x1_0001_0000, 6, 7),
+                run(0x1_0002_0000, 9, 0xffff_ffff_ffff_ffff),
+            ],
         }
     }
 }
 
-/// Reads a blob as the kernel does that takes over.
-pub fn read(blob: &[u8]) -> Result<State<'_>, Error> {
-    let state = State::parse(blob)?;
-    let mut keys = vec![Key::default(); state.key_count()];
+impl Tree for Sample {
+    fn owner(&self) -> u64 {
+        self.owner
+    }
 
-    state.check(&mut keys).map(|()| state)
+    fn units(&self) -> impl Iterator<Item = Unit<'_>> {
+        self.units.iter().map(OwnedUnit::record)
+    }
+
+    fn domains(&self) -> impl Iterator<Item = Domain> {
+        self.domains.iter().copied()
+    }
+
+    fn devices(&self) -> impl Iterator<Item = Device<'_>> {
+        self.devices.iter().map(OwnedDevice::record)
+    }
+}
+
+/// An index of `iommufds`.
+pub fn index_of(required: Features, iommufds: &[Iommufd]) -> Vec<u8> {
+    let mut blob = vec![0xa5; 1 << 16];
+    let len = index::encode(&mut blob, required, iommufds.iter().copied()).unwrap();
+
+    blob.truncate(len);
+    blob
+}
+
+/// Reads a tree and its run list as the kernel does that takes over.
+pub fn read<'a>(blob: &'a [u8], list: &'a [u8]) -> Result<(State<'a>, RunList<'a>), Error> {
+    let state = State::parse(blob, Features::TEST)?;
+    let runs = RunList::new(list, list.len() as u64 / 16).unwrap();
+    let mut keys = vec![Key::default(); state.key_count(&runs)];
+
+    state.check(&runs, &mut keys).map(|()| (state, runs))
+}
+
+/// Reads the nodes of a tree one by one.
+pub fn read_tree_nodes(blob: &[u8]) -> Result<(), Error> {
+    State::parse(blob, Features::TEST).map(|_| ())
+}
+
+/// Reads the nodes of an index one by one.
+pub fn read_index_nodes(blob: &[u8]) -> Result<(), Error> {
+    let index = Index::parse(blob, Features::TEST)?;
+
+    index.iommufds().try_for_each(|iommufd| iommufd.map(|_| ()))
+}
+
+/// Divides the pages of one domain into runs, page by page.
+pub fn runs_of(pages: &BTreeSet<u64>, mut checksum: impl FnMut() -> u64) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+
+    for page in pages {
+        match runs.last_mut() {
+            Some(run) if run.pages < 4096 && run.base + u64::from(run.pages) * 4096 == *page => {
+                run.pages += 1;
+            }
+            _ => runs.push(Run {
+                base: *page,
+                pages: 1,
+                checksum: checksum(),
+            }),
+        }
+    }
+    runs
 }
 
 /// The parts of a domain that have nothing to do with other nodes.
@@ -205,9 +356,8 @@ fn domain() -> impl Strategy<Value = Domain> {
         (2u32..=4, 0u32..9, 32u32..=52),
         0u32..=pt_flag::ALL,
         0u64..1 << 52,
-        1u64..,
     )
-        .prop_map(|((level, less, output), flags, sizes, pages)| Domain {
+        .prop_map(|((level, less, output), flags, sizes)| Domain {
             number: 0,
             top_table: 0,
             top_level: level,
@@ -215,7 +365,8 @@ fn domain() -> impl Strategy<Value = Domain> {
             output_bits: output,
             pt_flags: flags,
             page_sizes: (sizes & !0xfff) | 0x1000,
-            table_pages: pages,
+            table_pages: 0,
+            runs: RunRange::default(),
         })
 }
 
@@ -229,84 +380,110 @@ fn different(max: u64, count: usize) -> impl Strategy<Value = Vec<u64>> {
 /// States that a reader has to accept.
 pub fn sample() -> impl Strategy<Value = Sample> {
     let units = vec(any::<(u16, u64, u64)>(), 1..4);
-    let domains = vec((domain(), any::<(Index, u64)>()), 0..6);
-    let devices = vec((any::<(Index, u32, u32)>(), vec(0u16..0x400, 1..4)), 0..12);
+    // Pages of a domain, of which one is the top table.
+    let pages = (btree_set(0u64..24, 1..16), any::<Pick>(), any::<u64>());
+    let domains = vec((domain(), any::<Pick>(), pages), 0..6).prop_shuffle();
+    let devices = vec((any::<(Pick, u32, u32)>(), vec(0u16..0x400, 1..4)), 0..12);
+    let hwpts = btree_map(any::<Pick>().prop_map(|p| p.index(6)), any::<u32>(), 0..6);
     let numbers = (
         different(u64::MAX, 4),
-        different(1 << 40, 4 * 5 + 6),
+        // Each with room for 32 pages behind it.
+        different(1 << 35, 4 * 5 + 6),
         different(1 << 32, 6),
         different(1 << 16, 6),
+        (any::<u64>(), 1u64..1 << 40),
     );
 
-    (units, domains, devices, numbers).prop_map(|(units, domains, devices, numbers)| {
-        let (bases, pages, domain_numbers, domain_ids) = numbers;
-        let mut pages = pages.into_iter().map(|page| page << 12);
+    (units, domains, devices, hwpts, numbers).prop_map(
+        |(units, domains, devices, hwpts, numbers)| {
+            let (bases, places, domain_numbers, domain_ids, (owner, list)) = numbers;
+            let mut places = places.into_iter().map(|place| place << 17);
 
-        let mut sample = Sample {
-            units: units
-                .into_iter()
-                .zip(bases)
-                .map(
-                    |((segment, capability, extended_capability), base)| OwnedUnit {
-                        register_base: base,
-                        segment,
-                        capability,
-                        extended_capability,
-                        root_table: pages.next().unwrap(),
-                        // The buses of the requester ids above.
-                        context_tables: (0..4).map(|bus| (bus, pages.next().unwrap())).collect(),
-                    },
-                )
-                .collect(),
-            domains: Vec::new(),
-            devices: Vec::new(),
-        };
-        let owners: Vec<_> = domains
-            .iter()
-            .map(|(_, (unit, owner))| (*unit, *owner))
-            .collect();
-        for ((domain, _), number) in domains.into_iter().zip(domain_numbers) {
-            sample.domains.push(Domain {
-                number: number as u32,
-                top_table: pages.next().unwrap(),
-                ..domain
-            });
-        }
-        let mut used = BTreeSet::new();
-        for ((domain, vendor_device, class), mut ids) in devices {
-            if sample.domains.is_empty() {
-                break;
-            }
-            let index = domain.index(sample.domains.len());
-            let (unit, owner) = owners[index];
-            let unit = unit.get(&sample.units);
-            ids.retain(|id| used.insert((unit.segment, *id)));
-            if let Some(id) = ids.first() {
-                sample.devices.push(OwnedDevice {
-                    address: PciAddress {
-                        segment: unit.segment,
-                        requester_id: *id,
-                    },
-                    vendor_device,
-                    class,
-                    unit: unit.register_base,
-                    domain: sample.domains[index].number,
-                    domain_id: domain_ids[index] as u16,
-                    owner,
-                    requester_ids: ids,
+            let mut sample = Sample {
+                owner,
+                required: Features::NONE,
+                units: units
+                    .into_iter()
+                    .zip(bases)
+                    .map(
+                        |((segment, capability, extended_capability), base)| OwnedUnit {
+                            register_base: base,
+                            segment,
+                            capability,
+                            extended_capability,
+                            root_table: places.next().unwrap(),
+                            // The buses of the requester ids above.
+                            context_tables: (0..4)
+                                .map(|bus| (bus, places.next().unwrap()))
+                                .collect(),
+                        },
+                    )
+                    .collect(),
+                domains: Vec::new(),
+                devices: Vec::new(),
+                hwpts: Vec::new(),
+                run_list: list << 12,
+                runs: Vec::new(),
+            };
+            let units: Vec<_> = domains.iter().map(|(_, unit, _)| *unit).collect();
+            for ((domain, _, (pages, top, mut checksum)), number) in
+                domains.into_iter().zip(domain_numbers)
+            {
+                let place = places.next().unwrap();
+                let pages: BTreeSet<_> = pages.into_iter().map(|n| place + (n << 12)).collect();
+                let runs = runs_of(&pages, || {
+                    checksum = checksum.wrapping_mul(3);
+                    checksum
                 });
+
+                sample.domains.push(Domain {
+                    number: number as u32,
+                    top_table: *pages.iter().nth(top.index(pages.len())).unwrap(),
+                    table_pages: pages.len() as u64,
+                    runs: RunRange {
+                        first: sample.runs.len() as u32,
+                        count: runs.len() as u32,
+                    },
+                    ..domain
+                });
+                sample.runs.extend(runs);
             }
-        }
-        sample
-    })
-}
-
-/// Reads the state of an iommufd as the kernel does that takes over.
-pub fn read_iommufd(blob: &[u8]) -> Result<IommufdState<'_>, Error> {
-    let state = IommufdState::parse(blob)?;
-    let mut keys = vec![Key::default(); state.key_count()];
-
-    state.check(&mut keys).map(|()| state)
+            // The order of the domains is none of the list.
+            sample.domains.sort_by_key(|d| d.top_table);
+            for (domain, token) in hwpts {
+                if let Some(domain) = sample.domains.get(domain) {
+                    sample.hwpts.push(Hwpt {
+                        token: u64::from(token) << 8 | domain.runs.first as u64,
+                        domain: domain.number,
+                    });
+                }
+            }
+            let mut used = BTreeSet::new();
+            for ((domain, vendor_device, class), mut ids) in devices {
+                if sample.domains.is_empty() {
+                    break;
+                }
+                let index = domain.index(sample.domains.len());
+                let unit = units[index].get(&sample.units);
+                ids.retain(|id| used.insert((unit.segment, *id)));
+                if let Some(id) = ids.first() {
+                    sample.devices.push(OwnedDevice {
+                        address: PciAddress {
+                            segment: unit.segment,
+                            requester_id: *id,
+                        },
+                        vendor_device,
+                        class,
+                        unit: unit.register_base,
+                        domain: sample.domains[index].number,
+                        domain_id: domain_ids[index] as u16,
+                        requester_ids: ids,
+                    });
+                }
+            }
+            sample
+        },
+    )
 }
 
 /// Runs `dtc` from one format to another. It must succeed; returns what it prints and its warnings.
