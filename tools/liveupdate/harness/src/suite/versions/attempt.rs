@@ -193,10 +193,12 @@ impl Attempt {
         }
         let next = self.next.as_ref().context("no next kernel")?;
         let (jump, then) = self.after(next)?;
-        let dma = match (self.bytes(&jump), self.bytes(&then)) {
-            (_, 1..) => "DMA goes on",
-            (1.., 0) => "DMA is blocked by the next kernel",
-            (0, 0) => "DMA is stopped by the running kernel",
+        let off = self.seen.remains.iommu.translation_off;
+        let dma = match (self.bytes(&jump), self.bytes(&then), off) {
+            (_, 1.., 0) => "DMA goes on",
+            (1.., 0, 0) => "DMA is blocked by the next kernel",
+            (0, 0, _) => "DMA is stopped by the running kernel",
+            (_, _, 1..) => "translation is switched off under DMA",
         };
         Ok(match &next.back.stopped {
             None => format!("{dma}, the VMM comes back"),

@@ -20,15 +20,13 @@ pub enum Kernel {
     Newer,
     /// One without the patches.
     Unpatched,
-    /// [`Kernel::This`], in an image that offers what the one of [`Kernel::Newer`] does.
-    Liar,
 }
 
 impl Kernel {
     /// For people.
     pub fn name(self) -> &'static str {
         match self {
-            Self::This | Self::Liar => "this version",
+            Self::This => "this version",
             Self::Newer => "a newer version",
             Self::Unpatched => "Linux 7.3 without this",
         }
@@ -57,6 +55,8 @@ pub enum Expected {
     Stopped,
     /// The new kernel blocks the device.
     Blocked,
+    /// Nobody stops the device, and translation is switched off.
+    Astray,
 }
 
 /// An update from one kernel to another.
@@ -70,6 +70,8 @@ pub struct Row {
     pub next: Kernel,
     /// Whether the old one uses [`FEATURE`].
     pub feature: bool,
+    /// What else the image of the next one claims to understand than it does.
+    pub lie: Option<&'static str>,
     /// More words for the next one's command line.
     pub words: &'static str,
     /// What must happen.
@@ -83,6 +85,7 @@ impl Row {
             old,
             next,
             feature: false,
+            lie: None,
             words: "",
             expected,
         }
@@ -95,6 +98,14 @@ impl Row {
         }
     }
 
+    /// Its image offers what that of [`Kernel::Newer`] does.
+    const fn with_lie(self, lie: &'static str) -> Self {
+        Self {
+            lie: Some(lie),
+            ..self
+        }
+    }
+
     const fn with_words(self, words: &'static str) -> Self {
         Self { words, ..self }
     }
@@ -102,8 +113,12 @@ impl Row {
     /// The machine; what is made for it is in `files`.
     pub fn machine(&self, options: &TestOptions, files: &TempDir) -> Result<Options> {
         let mut common = options.common.clone();
-        common.kernel = image(options, self.old, files)?;
-        common.next_kernel = Some(image(options, self.next, files)?);
+        common.kernel = image(options, self.old)?;
+        let next = image(options, self.next)?;
+        common.next_kernel = Some(match self.lie {
+            Some(_) => liar(options, &next, files)?,
+            None => next,
+        });
         Ok(common)
     }
 
@@ -113,38 +128,41 @@ impl Row {
         if !self.words.is_empty() {
             besides.push(format!("next command line has `{}`", self.words));
         }
-        match self.expected {
-            Expected::Stopped => besides.push("`on_incompatible` is `stop`".into()),
-            Expected::Blocked => besides.push(format!("image falsely offers `{FEATURE}`")),
-            Expected::GoesOn | Expected::Refused(_) => {}
+        if let Expected::Stopped = self.expected {
+            besides.push("`on_incompatible` is `stop`".into());
+        }
+        if let Some(lie) = self.lie {
+            besides.push(format!("next image falsely offers {lie}"));
         }
         besides.join(", ")
     }
 }
 
-fn image(options: &TestOptions, kernel: Kernel, files: &TempDir) -> Result<PathBuf> {
-    let this = &options.common.kernel;
+fn image(options: &TestOptions, kernel: Kernel) -> Result<PathBuf> {
     Ok(match kernel {
-        Kernel::This => this.clone(),
+        Kernel::This => options.common.kernel.clone(),
         Kernel::Newer => options.newer_kernel()?.into(),
         Kernel::Unpatched => options.unpatched_kernel()?.into(),
-        Kernel::Liar => {
-            let path = files.path().join("liar");
-            let what = |path: &Path| path.display().to_string();
-            let mut image = fs::read(this).with_context(|| what(this))?;
-            let strings = liveupdate_image::offer(options.newer_kernel()?)?;
-            claim(&mut image, &strings)?;
-            fs::write(&path, image).with_context(|| what(&path))?;
-            path
-        }
     })
 }
 
-use Expected::{Blocked, GoesOn, Refused, Stopped};
-use Kernel::{Liar, Newer, This, Unpatched};
+/// A copy of `image` that offers what the one of [`Kernel::Newer`] does.
+fn liar(options: &TestOptions, image: &Path, files: &TempDir) -> Result<PathBuf> {
+    let path = files.path().join("liar");
+    let what = |path: &Path| path.display().to_string();
+    let mut content = fs::read(image).with_context(|| what(image))?;
+    let strings = liveupdate_image::offer(options.newer_kernel()?)?;
+    claim(&mut content, &strings)?;
+    fs::write(&path, content).with_context(|| what(&path))?;
+    Ok(path)
+}
 
-/// All of them. Those that go on are the controls of those that are refused or blocked.
-pub const ROWS: [Row; 11] = [
+use Expected::{Astray, Blocked, GoesOn, Refused, Stopped};
+use Kernel::{Newer, This, Unpatched};
+
+/// All of them. Those that go on are the controls of those that are refused or blocked, and what goes
+/// astray that of what is stopped.
+pub const ROWS: [Row; 12] = [
     Row::new("versions-same", This, This, GoesOn),
     Row::new("versions-newer", This, Newer, GoesOn),
     Row::new("versions-older", Newer, This, GoesOn),
@@ -157,7 +175,9 @@ pub const ROWS: [Row; 11] = [
     )
     .with_feature(),
     Row::new("versions-older-feature-stopped", Newer, This, Stopped).with_feature(),
-    Row::new("versions-older-feature-blocked", Newer, Liar, Blocked).with_feature(),
+    Row::new("versions-older-feature-blocked", Newer, This, Blocked)
+        .with_feature()
+        .with_lie("`test`"),
     Row::new(
         "versions-unpatched",
         This,
@@ -165,6 +185,7 @@ pub const ROWS: [Row; 11] = [
         Refused(Remedy::Cancel),
     ),
     Row::new("versions-unpatched-stopped", This, Unpatched, Stopped),
+    Row::new("versions-unpatched-astray", This, Unpatched, Astray).with_lie("all of it"),
     Row::new("versions-kho-off", This, This, Refused(Remedy::CommandLine)).with_words("kho=off"),
     Row::new(
         "versions-liveupdate-off",

@@ -4,6 +4,7 @@
 use super::Reference;
 use super::attempt::{Attempt, Next};
 use super::row::{Expected, FEATURE, Kernel, Row};
+use crate::run::QUIET;
 use crate::timeline::KernelLog;
 use crate::verdict::Property;
 use anyhow::{Context, Result};
@@ -40,7 +41,7 @@ fn preflight(row: &Row, attempt: &Attempt) -> Result<Vec<Property>> {
         ),
     ];
     let (errno, lacks) = match row.expected {
-        Expected::GoesOn | Expected::Blocked => (OUTCOME_OK, false),
+        Expected::GoesOn | Expected::Blocked | Expected::Astray => (OUTCOME_OK, false),
         Expected::Refused(_) => (VERSION, true),
         Expected::Stopped => (OUTCOME_OK, true),
     };
@@ -61,7 +62,7 @@ fn is_next(row: &Row, next: &Next) -> Property {
         .next();
     let has_feature = supported.as_ref().map(|names| names.contains(&FEATURE));
     let expected = match row.next {
-        Kernel::This | Kernel::Liar => Some(false),
+        Kernel::This => Some(false),
         Kernel::Newer => Some(true),
         Kernel::Unpatched => None,
     };
@@ -107,87 +108,82 @@ fn goes_on(attempt: &Attempt, next: &Next) -> Result<Vec<Property>> {
     ])
 }
 
-/// Nothing is left of the update, and of the DMA.
-fn fails_closed(
-    row: &Row,
-    attempt: &Attempt,
-    next: &Next,
-    reference: &Reference,
-) -> Result<Vec<Property>> {
-    let (jump, then) = attempt.after(next)?;
-    let (jump, then) = (attempt.bytes(&jump), attempt.bytes(&then));
-    let mut properties = vec![Property::new(
-        "no DMA in the next kernel",
-        then == 0,
-        format!("{then} bytes"),
-    )];
-    if let Expected::Stopped = row.expected {
-        let before = &attempt.seen.series;
-        let alive = (next.kexec.start.saturating_sub(crate::run::QUIET))..next.kexec.start;
-        let alive: u64 = before
-            .iter()
-            .map(|series| series.within(&alive).bytes)
-            .sum();
-        properties.push(Property::new(
-            "DMA ends with the old kernel",
-            alive > 0 && jump == 0,
-            format!("{alive} bytes before, {jump} after"),
-        ));
-    }
-    if row.next == Kernel::Unpatched {
-        return Ok(properties);
-    }
-    let stopped = next.back.stopped.as_ref().context("the VMM came back")?;
-    properties.push(Property::new(
-        "the iommufd is rejected for its version",
-        (stopped.stage, &*stopped.errno) == (Stage::Iommufd, VERSION),
-        stopped.message.clone(),
-    ));
-    properties.push(Property::equal(
-        "a reaper gives it back",
-        &next.reaped,
-        OUTCOME_OK,
-    ));
-    properties.push(Property::new(
-        "page tables take as much as without an update",
-        next.usage == reference.usage,
-        format!("{:?}, {:?} without", next.usage, reference.usage),
-    ));
-    let (kept, memory) = (next.kept, next.memory);
-    properties.push(Property::new(
-        "the kernel has as much memory as after an update that worked",
-        kept < memory - LEFT_OVER && (memory - reference.memory).abs() <= LEFT_OVER,
-        format!(
-            "{kept} KiB, then {memory}, {} after an update",
-            reference.memory
-        ),
-    ));
-    Ok(properties)
+/// The devices were stopped in time.
+fn is_stopped(attempt: &Attempt, next: &Next) -> Result<Property> {
+    let kexec = next.kexec.start;
+    let alive = kexec.saturating_sub(QUIET)..kexec;
+    let series = attempt.seen.series.iter();
+    let alive: u64 = series.map(|series| series.within(&alive).bytes).sum();
+    let jump = attempt.bytes(&attempt.after(next)?.0);
+    Ok(Property::new(
+        "DMA ends with the old kernel",
+        alive > 0 && jump == 0,
+        format!("{alive} bytes before, {jump} after"),
+    ))
 }
 
-/// What no kernel should print; what a device prints that is blocked in the middle of its DMA is
-/// none of it.
+/// The update fails in the next kernel, which gives everything back.
+fn gives_back(attempt: &Attempt, next: &Next, reference: &Reference) -> Result<Vec<Property>> {
+    let then = attempt.bytes(&attempt.after(next)?.1);
+    let stopped = next.back.stopped.as_ref().context("the VMM came back")?;
+    let (kept, memory) = (next.kept, next.memory);
+    Ok(vec![
+        Property::new(
+            "no DMA in the next kernel",
+            then == 0,
+            format!("{then} bytes"),
+        ),
+        Property::new(
+            "the iommufd is rejected for its version",
+            (stopped.stage, &*stopped.errno) == (Stage::Iommufd, VERSION),
+            stopped.message.clone(),
+        ),
+        Property::equal("a reaper gives it back", &next.reaped, OUTCOME_OK),
+        Property::new(
+            "page tables take as much as without an update",
+            next.usage == reference.usage,
+            format!("{:?}, {:?} without", next.usage, reference.usage),
+        ),
+        Property::new(
+            "the kernel has as much memory as after an update that worked",
+            kept < memory - LEFT_OVER && (memory - reference.memory).abs() <= LEFT_OVER,
+            format!(
+                "{kept} KiB, then {memory}, {} after an update",
+                reference.memory
+            ),
+        ),
+    ])
+}
+
+/// The control: what becomes of DMA that nobody has stopped.
+fn goes_astray(attempt: &Attempt, next: &Next) -> Result<Property> {
+    let jump = attempt.bytes(&attempt.after(next)?.0);
+    let off = attempt.seen.remains.iommu.translation_off;
+    Ok(Property::new(
+        "control: without the preflight, translation is switched off under DMA",
+        jump > 0 && off > 0,
+        format!("{jump} bytes after the jump, off {off} times"),
+    ))
+}
+
+/// Nothing that nobody has asked for. A device that nobody stops in time faults.
 fn in_order(row: &Row, attempt: &Attempt) -> Vec<Property> {
+    let mut properties = Vec::new();
     let trace = &attempt.seen.remains.iommu;
-    let faults: Vec<_> = trace
-        .faults
-        .iter()
-        .map(|fault| fault.text.clone())
-        .collect();
-    let own = |line: &str| line.to_owned();
-    let kernels = attempt.kernels.iter();
-    let (mut properties, complaints): (_, Vec<_>) = match row.expected {
-        Expected::Blocked => (
-            vec![],
-            kernels.flat_map(KernelLog::crashes).map(own).collect(),
-        ),
-        _ => (
-            vec![Property::none("no IOMMU fault (QEMU's trace)", &faults)],
-            kernels.flat_map(KernelLog::complaints).map(own).collect(),
-        ),
+    let may_fault = matches!(row.expected, Expected::Blocked | Expected::Astray);
+    let complaints: fn(&KernelLog) -> Vec<&str> = match may_fault {
+        true => |log| log.crashes().collect(),
+        false => |log| log.complaints().collect(),
     };
+    let complaints = attempt.kernels.iter().flat_map(complaints);
+    let complaints: Vec<_> = complaints.map(str::to_owned).collect();
     properties.push(Property::none("no kernel complains", &complaints));
-    if !matches!(row.expected, Expected::Stopped) {
+    if !may_fault {
+        let faults = trace.faults.iter().map(|fault| fault.text.clone());
+        let faults: Vec<_> = faults.collect();
+        properties.push(Property::none("no IOMMU fault (QEMU's trace)", &faults));
+    }
+    if !matches!(row.expected, Expected::Stopped | Expected::Astray) {
         let off = trace.translation_off;
         properties.push(Property::new(
             "translation was never off (QEMU's trace)",
@@ -211,10 +207,16 @@ pub fn properties(row: &Row, attempt: &Attempt, reference: &Reference) -> Result
     }
     if let Some(next) = &attempt.next {
         properties.push(is_next(row, next));
-        properties.extend(match row.expected {
-            Expected::GoesOn | Expected::Refused(_) => goes_on(attempt, next)?,
-            Expected::Stopped | Expected::Blocked => fails_closed(row, attempt, next, reference)?,
-        });
+        match row.expected {
+            Expected::GoesOn | Expected::Refused(_) => properties.extend(goes_on(attempt, next)?),
+            Expected::Stopped => properties.push(is_stopped(attempt, next)?),
+            Expected::Blocked => {}
+            Expected::Astray => properties.push(goes_astray(attempt, next)?),
+        }
+        let fails = matches!(row.expected, Expected::Stopped | Expected::Blocked);
+        if fails && row.next != Kernel::Unpatched {
+            properties.extend(gives_back(attempt, next, reference)?);
+        }
     }
     properties.extend(in_order(row, attempt));
     Ok(properties)
