@@ -27,6 +27,10 @@ mod error;
 mod offer;
 mod required;
 
+#[cfg(test)]
+#[path = "../../../../drivers/iommu/liveupdate/state/tests/bz_image/mod.rs"]
+mod bz_image;
+
 pub use error::Error;
 pub use offer::offer;
 pub use required::{REQUIRED, missing, missing_parameters, required};

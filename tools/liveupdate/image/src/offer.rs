@@ -50,34 +50,16 @@ fn read(mut image: impl Read + Seek) -> Result<Vec<String>, Reason> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bz_image::BzImage;
     use liveupdate_state::image;
     use std::io::Cursor;
 
-    const MEGABYTE: usize = 1 << 20;
-    /// Where the sample has its `kernel_info`.
-    const INFO: usize = 3 * MEGABYTE;
-
-    /// A large image with these chunks in its `kernel_info`.
-    fn sample(chunks: &[(&[u8; 4], &[u8])]) -> Vec<u8> {
-        let mut image = vec![0; 4 * MEGABYTE];
-        let mut put = |at: usize, bytes: &[u8]| image[at..][..bytes.len()].copy_from_slice(bytes);
-        let size = |size: usize| u32::try_from(size).unwrap().to_le_bytes();
-        let code = 512 * (1 + 7);
-        put(0x1f1, &[7]);
-        put(0x202, b"HdrS\x0f\x02");
-        put(0x268, &size(INFO - code));
-
-        let mut variable = Vec::new();
-        for (magic, content) in chunks {
-            variable.extend_from_slice(*magic);
-            variable.extend_from_slice(&size(8 + content.len()));
-            variable.extend_from_slice(content);
+    /// A large image that says "a".
+    fn sample() -> BzImage {
+        BzImage {
+            kernel_info_offset: 3 << 20,
+            ..BzImage::new(&["a"])
         }
-        put(INFO, b"LToP");
-        put(INFO + 4, &size(16));
-        put(INFO + 8, &size(16 + variable.len()));
-        put(INFO + 16, &variable);
-        image
     }
 
     /// Counts what is read.
@@ -99,8 +81,8 @@ mod tests {
 
     #[test]
     fn little_is_read() {
-        let mut image = Counting(Cursor::new(sample(&[(b"LUpd", b"a\0bc\0")])), 0);
-        assert_eq!(read(&mut image).unwrap(), ["a", "bc"]);
+        let mut image = Counting(Cursor::new(sample().build()), 0);
+        assert_eq!(read(&mut image).unwrap(), ["a"]);
         assert!(image.1 < 1024, "{} bytes", image.1);
     }
 
@@ -108,9 +90,11 @@ mod tests {
     fn a_file_is_read() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("image");
-        std::fs::write(&path, sample(&[(b"Else", b"b\0"), (b"LUpd", b"a\0")])).unwrap();
+        let mut image = sample();
+        std::fs::write(&path, image.build()).unwrap();
         assert_eq!(offer(&path).unwrap(), ["a"]);
-        std::fs::write(&path, sample(&[(b"Else", b"b\0")])).unwrap();
+        image.chunks.clear();
+        std::fs::write(&path, image.build()).unwrap();
         assert!(offer(&path).unwrap().is_empty());
     }
 
@@ -129,16 +113,18 @@ mod tests {
         };
         assert_eq!(reason(), image::Error::Format);
 
-        let mut damaged = sample(&[(b"LUpd", b"a\0")]);
-        damaged.truncate(INFO + 20);
+        let mut damaged = sample().build();
+        damaged.truncate(sample().kernel_info_at() + 20);
         std::fs::write(&path, damaged).unwrap();
         assert_eq!(reason(), image::Error::KernelInfo);
     }
 
     #[test]
     fn a_size_that_cannot_be_is_not_read() {
-        let mut image = sample(&[(b"LUpd", b"a\0")]);
-        image[INFO + 8..INFO + 12].copy_from_slice(&[0xff; 4]);
+        let mut image = sample().build();
+        let at = sample().kernel_info_at();
+        image[at + 8..at + 12].copy_from_slice(&[0xff; 4]);
+        image.resize(image.len() + 4 * MAX_KERNEL_INFO, 0);
         let mut image = Counting(Cursor::new(image), 0);
         assert!(read(&mut image).is_err());
         assert!(image.1 <= 2 * MAX_KERNEL_INFO, "{} bytes", image.1);
