@@ -60,7 +60,8 @@ const _: () = {
     assert!(same(IOMMU_LIVEUPDATE_INFO_LUO, format::LUO));
     assert!(same(IOMMU_LIVEUPDATE_INFO_MEMFD, format::MEMFD));
     assert!(same(IOMMU_LIVEUPDATE_INFO_KHO_ON, KHO_ON));
-    assert!(same(IOMMU_LIVEUPDATE_FEATURE_TEST, FEATURES[0]));
+    // Each feature has its macro.
+    assert!(FEATURES.len() == 1 && same(IOMMU_LIVEUPDATE_FEATURE_TEST, FEATURES[0]));
     assert!(match IOMMU_LIVEUPDATE_INFO_MAGIC.first_chunk() {
         Some(magic) => u32::from_le_bytes(*magic) == u32::from_le_bytes(image::MAGIC),
         None => false,
