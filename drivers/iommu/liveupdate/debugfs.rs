@@ -59,12 +59,9 @@ pub(crate) fn show_outgoing(m: &SeqFile) {
             Ok(state) => {
                 let list = state.run_list();
 
-                seq_print!(
-                    m,
-                    "run list at {:#x} entries {}\n",
-                    list.address,
-                    list.entries
-                );
+                for phys in list.copies {
+                    seq_print!(m, "run list at {:#x} entries {}\n", phys, list.entries);
+                }
                 show(m, &state, runs);
             }
             Err(e) => seq_print!(m, "rejected: {}\n", format_args!("{e}")),

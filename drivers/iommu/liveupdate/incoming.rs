@@ -297,18 +297,16 @@ impl Iommufd {
     ///
     /// `ENOMEM`.
     fn new(record: IndexRecord) -> Result<Self> {
-        let (records, run_list) = match read(&record)? {
-            Ok((records, run_list)) => (Ok(records), Some(run_list)),
-            Err(e) => {
-                pr_err!(
-                    "the state of iommufd {} is rejected: {}\n",
-                    record.owner,
-                    format_args!("{e}")
-                );
-                (Err(e), None)
-            }
-        };
+        let mut run_list = None;
+        let records = read(&record, &mut run_list)?;
 
+        if let Err(e) = &records {
+            pr_err!(
+                "the state of iommufd {} is rejected: {}\n",
+                record.owner,
+                format_args!("{e}")
+            );
+        }
         Ok(Self {
             record,
             run_list,
@@ -319,13 +317,13 @@ impl Iommufd {
     /// Looks for the run list of a state that was rejected.
     fn recover_run_list(&mut self) -> Result {
         if self.run_list.is_none() {
-            self.run_list = find_run_list(&self.record.run_list)?;
+            self.run_list = find_run_list(&self.record.run_list, false)?;
         }
         if self.run_list.is_none() {
             let blob = self.state().ok();
             let record = blob.and_then(|blob| decode::run_list(&blob));
 
-            self.run_list = record.map_or(Ok(None), |record| find_run_list(&record))?;
+            self.run_list = record.map_or(Ok(None), |record| find_run_list(&record, false))?;
         }
         Ok(())
     }
@@ -352,14 +350,15 @@ impl Iommufd {
     }
 }
 
-/// Reads the state that `record` leads to, and takes over its run list if both are sound.
+/// Reads the state that `record` leads to, and takes over its run list if both say the same of it.
 ///
 /// # Errors
 ///
 /// `ENOMEM`. What is wrong is in the inner result.
 fn read(
     record: &IndexRecord,
-) -> Result<core::result::Result<(Records, run_list::Incoming), StateError>> {
+    run_list: &mut Option<run_list::Incoming>,
+) -> Result<core::result::Result<Records, StateError>> {
     let size = usize::try_from(record.size).unwrap_or(usize::MAX);
     let Ok(blob) = state_at(record.state, size) else {
         return Ok(Err(StateError::Dangling(property::STATE)));
@@ -375,28 +374,29 @@ fn read(
     if state.run_list() != record.run_list {
         return Ok(Err(StateError::Conflict(property::RUN_LIST)));
     }
-    let Some(run_list) = find_run_list(&record.run_list)? else {
+    *run_list = find_run_list(&record.run_list, true)?;
+    let Some(run_list) = run_list else {
         return Ok(Err(StateError::Dangling(property::RUN_LIST)));
     };
     match check_state(state, &run_list.get())? {
-        Ok(state) => Ok(Ok((Records::new(&state)?, run_list))),
+        Ok(state) => Ok(Ok(Records::new(&state)?)),
         Err(e) => Ok(Err(e)),
     }
 }
 
-/// Takes over a run list, if it is one.
+/// Takes over a run list, if it is one, see [`run_list::Incoming::new`].
 ///
 /// # Errors
 ///
 /// `ENOMEM`.
-pub(crate) fn find_run_list(record: &RunListRecord) -> Result<Option<run_list::Incoming>> {
-    match run_list::Incoming::new(record) {
+pub(crate) fn find_run_list(
+    record: &RunListRecord,
+    is_certain: bool,
+) -> Result<Option<run_list::Incoming>> {
+    match run_list::Incoming::new(record, is_certain) {
         Ok(list) => Ok(Some(list)),
         Err(e) if e == ENOMEM => Err(e),
-        Err(e) => {
-            pr_err!("no run list is at {:#x} ({:?})\n", record.address, e);
-            Ok(None)
-        }
+        Err(_) => Ok(None),
     }
 }
 

@@ -204,7 +204,7 @@ fn free_unknown(state: u64) {
     let list = iommufd_hooks::state(state)
         .ok()
         .and_then(|blob| decode::run_list(&blob))
-        .and_then(|record| find_run_list(&record).ok().flatten());
+        .and_then(|record| find_run_list(&record, false).ok().flatten());
 
     match list {
         // SAFETY: What is adopted has its list in the index, and no list is there twice.

@@ -24,9 +24,10 @@ use liveupdate_state::{
     RunRange, //
 };
 
-/// A run list for the next kernel.
+/// A run list for the next kernel, in two copies: if one is damaged, the pages are not lost.
 pub(crate) struct Outgoing {
     bytes: PreservedBytes,
+    _copy: PreservedBytes,
     record: RunListRecord,
 }
 
@@ -68,13 +69,20 @@ impl Outgoing {
             rest = runs::write(pages, &DirectMap, rest).map_err(|_| EINVAL)?;
         }
 
-        let list = RunList::new(&bytes, entries.into()).ok_or(EINVAL)?;
+        let mut copy = PreservedBytes::new(size)?;
+        copy.copy_from_slice(&bytes);
+
         let record = RunListRecord {
-            address: bytes.phys(),
+            copies: [bytes.phys(), copy.phys()],
             entries: entries.into(),
-            checksum: hooks::checksum(list.as_bytes()),
+            checksum: hooks::checksum(&bytes),
         };
-        Ok((Self { bytes, record }, ranges))
+        let list = Self {
+            bytes,
+            _copy: copy,
+            record,
+        };
+        Ok((list, ranges))
     }
 
     /// How the next kernel finds it.
@@ -92,35 +100,36 @@ impl Outgoing {
 /// A run list of the previous kernel. Dropping it frees the list, not the pages in it.
 pub(crate) struct Incoming {
     bytes: RestoredBytes,
+    /// The other copy, only to be freed as well.
+    _copy: Option<RestoredBytes>,
     entries: u64,
 }
 
 impl Incoming {
     /// Takes over the list that `record` describes.
     ///
+    /// If `is_certain`, two places say the same about it, so that a damaged copy is taken over too.
+    ///
     /// # Errors
     ///
-    /// `ENOENT` or `EINVAL` if nothing was preserved there, or not enough; `EBADMSG` if it is
-    /// something else.
-    pub(crate) fn new(record: &RunListRecord) -> Result<Self> {
+    /// `ENOMEM`, `EBADMSG` if there is no copy that is sound.
+    pub(crate) fn new(record: &RunListRecord, is_certain: bool) -> Result<Self> {
         let size = usize::try_from(record.entries)
             .ok()
             .and_then(|entries| entries.checked_mul(ENTRY_SIZE))
-            .ok_or(EINVAL)?;
+            .ok_or(EBADMSG)?;
+        let [first, second] = record
+            .copies
+            .map(|phys| Copy::claim(phys, size, record.checksum, is_certain));
 
-        // SAFETY: Whatever it is that was preserved there, nobody restores it meanwhile: files are
-        // retrieved by userspace, which does not run yet, or by the session that the list belongs
-        // to. Hardware writes to no memory that KHO keeps as a folio for this code.
-        let found = unsafe { PreservedRef::from_phys(record.address, size) }?;
-        if hooks::checksum(&found) != record.checksum {
-            return Err(EBADMSG);
-        }
-        drop(found);
-
-        // SAFETY: The checksum tells that this is the list, which is nobody else's.
-        let bytes = unsafe { RestoredBytes::from_phys(record.address, size) }?;
+        let (bytes, copy) = match (first?, second?) {
+            (Some(Copy::Sound(bytes)), other) => (bytes, other.map(Copy::into_bytes)),
+            (other, Some(Copy::Sound(bytes))) => (bytes, other.map(Copy::into_bytes)),
+            _ => return Err(EBADMSG),
+        };
         Ok(Self {
             bytes,
+            _copy: copy,
             entries: record.entries,
         })
     }
@@ -129,5 +138,50 @@ impl Incoming {
     pub(crate) fn get(&self) -> RunList<'_> {
         // There are as many.
         RunList::new(&self.bytes, self.entries).unwrap_or_default()
+    }
+}
+
+/// One copy of a run list of the previous kernel.
+enum Copy {
+    Sound(RestoredBytes),
+    Damaged(RestoredBytes),
+}
+
+impl Copy {
+    /// Takes over the copy at the physical address `phys`, if it is one.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    fn claim(phys: u64, size: usize, checksum: u64, is_certain: bool) -> Result<Option<Self>> {
+        // SAFETY: Whatever it is that was preserved there, nobody restores it meanwhile: files are
+        // retrieved by userspace, which does not run yet, or by the session that the list belongs
+        // to. Hardware writes to no memory that KHO keeps as a folio for this code.
+        let Ok(found) = (unsafe { PreservedRef::from_phys(phys, size) }) else {
+            pr_warn!("no run list is at {:#x}\n", phys);
+            return Ok(None);
+        };
+        let is_sound = hooks::checksum(&found) == checksum;
+
+        if !is_sound {
+            pr_warn!("the run list at {:#x} is damaged\n", phys);
+            if !is_certain {
+                return Ok(None);
+            }
+        }
+        // SAFETY: The checksum, or two places that say the same, tell that this is the list, which
+        // is nobody else's.
+        let bytes = unsafe { RestoredBytes::from_phys(phys, size) }?;
+        Ok(Some(if is_sound {
+            Self::Sound(bytes)
+        } else {
+            Self::Damaged(bytes)
+        }))
+    }
+
+    fn into_bytes(self) -> RestoredBytes {
+        match self {
+            Self::Sound(bytes) | Self::Damaged(bytes) => bytes,
+        }
     }
 }

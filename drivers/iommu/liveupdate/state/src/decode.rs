@@ -290,13 +290,14 @@ impl<'a> Fields<'a> {
 
     pub(crate) fn run_list(&mut self) -> Result<RunListRecord> {
         let name = property::RUN_LIST;
-        let [address, entries, checksum] = self.cells(name)?;
+        let [first, second, entries, checksum] = self.cells(name)?;
+        let copies = [first, second];
 
-        if !is_table(address) {
+        if !copies.into_iter().all(is_table) {
             return Err(self.out_of_range(name));
         }
         Ok(RunListRecord {
-            address,
+            copies,
             entries,
             checksum,
         })

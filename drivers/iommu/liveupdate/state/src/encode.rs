@@ -68,7 +68,8 @@ pub fn encode<'a>(
 
 impl RunListRecord {
     pub(crate) fn write(&self, w: &mut Writer<'_>) -> Result<()> {
-        let cells = [self.address, self.entries, self.checksum];
+        let [first, second] = self.copies;
+        let cells = [first, second, self.entries, self.checksum];
 
         Ok(w.property_u64_array(property::RUN_LIST, &cells)?)
     }

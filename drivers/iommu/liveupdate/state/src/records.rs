@@ -95,8 +95,8 @@ pub struct RunRange {
 /// Where a run list is, see [`runs`](crate::runs).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunListRecord {
-    /// Physical address.
-    pub address: u64,
+    /// Physical addresses of its two copies.
+    pub copies: [u64; 2],
     /// How many entries there are.
     pub entries: u64,
     /// The checksum of the entries.

@@ -44,7 +44,7 @@ pub mod property {
     pub const OWNER: &str = "owner";
     /// Physical address and size in bytes of the state of an iommufd.
     pub const STATE: &str = "state";
-    /// Physical address, number of entries and checksum of a run list.
+    /// Physical addresses of the two copies of a run list, number of entries, and checksum.
     pub const RUN_LIST: &str = "run-list";
     /// Register base of a unit, a physical address.
     pub const REGISTER_BASE: &str = "register-base";
