@@ -97,7 +97,14 @@ pub(crate) unsafe extern "C" fn iommu_liveupdate_scrub(
     if sealed::is_stopping() {
         scrub::clear(&unit);
     }
-    state.is_some_and(|state| scrub::scrub(&state, &unit))
+    let goes_on = state.is_some_and(|state| scrub::scrub(&state, &unit));
+
+    #[cfg(CONFIG_IOMMU_LIVEUPDATE_DAMAGE)]
+    if goes_on {
+        // SAFETY: By the safety requirement.
+        unsafe { crate::damage_hooks::carry_out() };
+    }
+    goes_on
 }
 
 /// Returns whether the tables of all units are cleared at the end of this kernel.

@@ -16,6 +16,10 @@
 //!
 //! The record, and what is decided from it without a kernel, is in the crate `liveupdate_state`.
 
+#[cfg(CONFIG_IOMMU_LIVEUPDATE_DAMAGE)]
+mod damage;
+#[cfg(CONFIG_IOMMU_LIVEUPDATE_DAMAGE)]
+mod damage_hooks;
 mod debugfs;
 mod exports;
 mod flb;
@@ -39,6 +43,7 @@ mod serde_fdt_kunit;
 #[cfg(CONFIG_IOMMU_LIVEUPDATE_KUNIT_TEST)]
 mod state_kunit;
 mod takeover;
+mod trust;
 mod verify;
 mod vfio;
 mod vfio_hooks;

@@ -18,6 +18,7 @@
 #            kexec tests boot is replaced by in one of them
 # newer      vm as a later release may be: with a feature of the state that vm
 #            does not understand
+# soak       vm with the option to damage what it hands over
 # disabled   patched, with the tree's own tests and without the project's
 #            option and Rust: has to be as the unpatched one
 # unpatched  the distribution's source with the tree's own tests, without Rust:
@@ -37,8 +38,9 @@ test) fragments=(base liveupdate test liveupdate-test) ;;
 debug) fragments=(base liveupdate test debug) ;;
 other) fragments=(base liveupdate other) ;;
 newer) fragments=(base liveupdate newer) ;;
+soak) fragments=(base liveupdate soak) ;;
 disabled | unpatched) fragments=(base test) ;;
-*) die "usage: kernel.sh vm|test|debug|other|newer|disabled|unpatched [--print]" ;;
+*) die "usage: kernel.sh vm|test|debug|other|newer|soak|disabled|unpatched [--print]" ;;
 esac
 
 kmake() {
@@ -94,7 +96,7 @@ copy_objects() {
 }
 
 seed() {
-	[[ $flavour = @(test|newer) ]] && [ ! -d "$out" ] &&
+	[[ $flavour = @(test|newer|soak) ]] && [ ! -d "$out" ] &&
 		[ -f "$VERSION_DIR/vm/arch/x86/boot/bzImage" ] || return 0
 	rm -rf "$out.new"
 	step "Copying the objects of the kernel (vm)" "$LOGS/kernel-seed.log" \
