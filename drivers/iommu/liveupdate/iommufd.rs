@@ -296,7 +296,16 @@ fn refuse_hwpt(id: u32, refusal: Refusal) -> Error {
 /// `EPROTONOSUPPORT` if it is meant for another kernel.
 fn find(data: u64, incoming: &Incoming) -> Result<u64> {
     let Some(iommufd) = incoming.iommufd_at(data) else {
-        return Err(incoming.error().map_or(EBADMSG, rejection_errno));
+        return Err(incoming.error().map_or_else(
+            || {
+                pr_err!(
+                    "iommufd: rejected: no index leads to its state at {:#x}\n",
+                    data
+                );
+                EBADMSG
+            },
+            rejection_errno,
+        ));
     };
     let records = iommufd.records().map_err(rejection_errno)?;
     let owner = records.owner();

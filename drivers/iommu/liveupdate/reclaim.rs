@@ -5,19 +5,43 @@
 //! Until then they are what KHO keeps reserved. Which pages they are is in a run list, so nothing
 //! depends on what is in them.
 
-use crate::hooks::{
-    self,
-    DirectMap, //
+use crate::{
+    hooks::{
+        self,
+        DirectMap, //
+    },
+    trust::is_trusting, //
 };
 use kernel::prelude::*;
-use liveupdate_state::RunList;
+use liveupdate_state::{
+    runs::{
+        are_all_tables,
+        Run, //
+    },
+    second_stage,
+    Domain,
+    RunList, //
+};
+
+/// Whether the page tables of `domain` are the pages of `runs`, with what the previous kernel had in
+/// them.
+///
+/// # Context
+///
+/// Process context, takes time linear in the size of the pages.
+pub(crate) fn are_tables_intact(domain: &Domain, runs: &RunList<'_>) -> bool {
+    let table = second_stage::page_table(domain);
+
+    are_intact(runs)
+        && table.is_some_and(|table| are_all_tables(&DirectMap, &table, runs, hooks::cond_resched))
+}
 
 /// Whether nothing has changed in the pages since the previous kernel preserved them.
 ///
 /// # Context
 ///
 /// Process context, takes time linear in the size of the pages.
-pub(crate) fn are_intact(runs: &RunList<'_>) -> bool {
+fn are_intact(runs: &RunList<'_>) -> bool {
     runs.iter().all(|run| {
         hooks::cond_resched();
         run.is_intact(&DirectMap)
@@ -35,10 +59,13 @@ pub(crate) fn are_intact(runs: &RunList<'_>) -> bool {
 ///
 /// Process context, takes time linear in the number of the pages.
 pub(crate) fn own(runs: &RunList<'_>) -> Result {
-    claim_all(runs, |_| {})
+    claim_all(runs.iter(), |_| {})
 }
 
-/// Frees the pages.
+/// Frees the pages of the page tables of `domain`.
+///
+/// They stay reserved if the list is wrong: if they are as the previous kernel had them, but not
+/// the page tables. Then they may belong to anybody.
 ///
 /// # Safety
 ///
@@ -46,22 +73,56 @@ pub(crate) fn own(runs: &RunList<'_>) -> Result {
 ///
 /// # Context
 ///
-/// Process context, takes time linear in the number of the pages.
-pub(crate) unsafe fn free(runs: &RunList<'_>) {
+/// Process context, takes time linear in the size of the pages.
+pub(crate) unsafe fn free(domain: &Domain, runs: &RunList<'_>) {
+    if are_intact(runs) && !are_tables_intact(domain, runs) && !is_trusting() {
+        pr_warn!(
+            "page tables of domain {} stay reserved: their list is wrong\n",
+            domain.number
+        );
+        return;
+    }
     let free = |page| {
         // SAFETY: The page was claimed, and by the safety requirement hardware does not read it.
         unsafe { hooks::free_page(page) };
     };
 
     // What is not there cannot be freed either.
-    let _ = claim_all(runs, free);
+    let _ = claim_all(runs.iter(), free);
+}
+
+/// Frees the pages that the list of a rejected state leads to: those in which nothing has changed,
+/// as others may be anybody's.
+///
+/// # Safety
+///
+/// As for [`free`].
+///
+/// # Context
+///
+/// Process context, takes time linear in the size of the pages.
+pub(crate) unsafe fn free_rejected(runs: &RunList<'_>) {
+    let is_intact = |run: &Run| {
+        hooks::cond_resched();
+        run.is_intact(&DirectMap)
+    };
+    let free = |page| {
+        // SAFETY: By the safety requirement.
+        unsafe { hooks::free_page(page) };
+    };
+
+    if !runs.iter().all(|run| is_intact(&run)) {
+        pr_warn!("page tables of an iommufd stay reserved: they are damaged\n");
+    }
+    // What is not there cannot be freed either.
+    let _ = claim_all(runs.iter().filter(is_intact), free);
 }
 
 /// Calls `then` for each page that could be claimed.
-fn claim_all(runs: &RunList<'_>, mut then: impl FnMut(u64)) -> Result {
+fn claim_all(runs: impl Iterator<Item = Run>, mut then: impl FnMut(u64)) -> Result {
     let mut missing: u64 = 0;
 
-    for run in runs.iter() {
+    for run in runs {
         for page in run.addresses() {
             match hooks::restore_page(page) {
                 Ok(()) => then(page),

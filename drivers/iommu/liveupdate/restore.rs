@@ -17,7 +17,8 @@ use crate::{
         Records,
         RestoredDomain,
         TablePages, //
-    }, //
+    },
+    trust::is_trusting, //
 };
 use kernel::prelude::*;
 use liveupdate_state::{
@@ -81,7 +82,7 @@ fn restore_record(
     if function.vendor_device != record.vendor_device || function.class != record.class {
         return Err("it is another device");
     }
-    if !is_attached(records, record) {
+    if !is_attached(records, record) && !is_trusting() {
         return Err("its entries were cleared");
     }
     progress.get(device, records, record)
@@ -145,7 +146,10 @@ pub(crate) fn may_attach(domain: Domain, device: &Device) -> bool {
         let progress = incoming.progress.lock();
         let restored = progress.domains.iter().find(|d| d.domain == domain)?;
 
-        Some(restored.key == records.key(record.domain) && is_attached(records, &record))
+        Some(
+            restored.key == records.key(record.domain)
+                && (is_attached(records, &record) || is_trusting()),
+        )
     };
 
     find().unwrap_or(false)

@@ -24,7 +24,8 @@ use crate::{
         TablePages, //
     },
     iommufd_hooks,
-    reclaim, //
+    reclaim,
+    trust::is_trusting, //
 };
 use kernel::{
     prelude::*,
@@ -176,7 +177,7 @@ pub(crate) fn is_attached(incoming: &Incoming, owner: u64) -> bool {
 /// No device may use any of it, see [`is_attached`].
 pub(crate) fn finish(incoming: &Incoming, state: u64) {
     let Some(iommufd) = incoming.iommufd_at(state) else {
-        return free_unknown(state);
+        return free_unknown(incoming, state);
     };
 
     match iommufd.records() {
@@ -193,22 +194,27 @@ pub(crate) fn finish(incoming: &Incoming, state: u64) {
         // Nothing of it was adopted, so that hardware has never read its tables in this kernel.
         Err(_) => match iommufd.runs() {
             // SAFETY: As above.
-            Some(runs) => unsafe { reclaim::free(&runs) },
+            Some(runs) => unsafe { reclaim::free_rejected(&runs) },
             None => pr_warn!("page tables of an iommufd stay reserved: their list is lost\n"),
         },
     }
 }
 
 /// Frees the page tables that belong to a state to which the index does not lead.
-fn free_unknown(state: u64) {
-    let list = iommufd_hooks::state(state)
+fn free_unknown(incoming: &Incoming, state: u64) {
+    let record = iommufd_hooks::state(state)
         .ok()
-        .and_then(|blob| decode::run_list(&blob))
-        .and_then(|record| find_run_list(&record, false).ok().flatten());
+        .and_then(|blob| decode::run_list(&blob));
+    // The index may lead to the run list nevertheless.
+    let rejected = record.and_then(|record| incoming.rejected_with(&record)?.runs());
+    if let Some(runs) = rejected {
+        // SAFETY: Nothing of an iommufd whose state was rejected was adopted.
+        return unsafe { reclaim::free_rejected(&runs) };
+    }
 
-    match list {
+    match record.and_then(|record| find_run_list(&record, false).ok().flatten()) {
         // SAFETY: What is adopted has its list in the index, and no list is there twice.
-        Some(list) => unsafe { reclaim::free(&list.get()) },
+        Some(list) => unsafe { reclaim::free_rejected(&list.get()) },
         None => pr_warn!("page tables of an iommufd stay reserved: their list is lost\n"),
     }
 }
@@ -240,9 +246,11 @@ fn free(incoming: &Incoming, restored: RestoredDomain) {
 
     match restored.pages {
         TablePages::Preserved => {
-            if let Some(runs) = incoming.runs(restored.key) {
+            let domain = incoming.domain(restored.key);
+
+            if let Some((domain, runs)) = domain.zip(incoming.runs(restored.key)) {
                 // SAFETY: Nothing uses the domain any more: no group, and no HWPT.
-                unsafe { reclaim::free(&runs) };
+                unsafe { reclaim::free(&domain, &runs) };
             }
         }
         // SAFETY: As above.
@@ -261,10 +269,10 @@ fn give_back_unused(incoming: &Incoming, records: &Records, key: DomainKey) {
             hooks::release_domain_id(first.unit, first.domain_id);
         }
     }
-    if let Some(runs) = incoming.runs(key) {
+    if let Some((domain, runs)) = incoming.domain(key).zip(incoming.runs(key)) {
         // SAFETY: No entry leads to the tables: either they were cleared, or the unit has never
         // read them in this kernel.
-        unsafe { reclaim::free(&runs) };
+        unsafe { reclaim::free(&domain, &runs) };
     }
 }
 
@@ -311,8 +319,9 @@ pub(crate) fn check_tables(domain: Domain) -> Result {
     let incoming = guard.get();
     let restored = find(&incoming, domain).ok_or(ENODEV)?;
     let runs = incoming.runs(restored.key).ok_or(ENODEV)?;
+    let record = incoming.domain(restored.key).ok_or(ENODEV)?;
 
-    if !reclaim::are_intact(&runs) {
+    if !reclaim::are_tables_intact(&record, &runs) && !is_trusting() {
         pr_warn!(
             "the page tables of domain {} are damaged\n",
             restored.key.number
@@ -342,7 +351,8 @@ pub(crate) fn own(domain: Domain) -> Result {
         TablePages::Preserved => {}
     }
     let runs = incoming.runs(restored.key).ok_or(ENODEV)?;
-    if !reclaim::are_intact(&runs) {
+    let record = incoming.domain(restored.key).ok_or(ENODEV)?;
+    if !reclaim::are_tables_intact(&record, &runs) {
         return Err(EBADMSG);
     }
     let result = reclaim::own(&runs);

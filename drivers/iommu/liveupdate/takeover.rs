@@ -19,7 +19,8 @@ use crate::{
         Records, //
     },
     module_parameters,
-    reclaim, //
+    reclaim,
+    trust::is_trusting, //
 };
 use kernel::{
     kho,
@@ -68,7 +69,7 @@ pub(crate) fn take_over(found: &hooks::Unit, iommu: &IntelIommu) -> Takeover {
                 return Takeover::Adopt;
             }
             Err(reason) => {
-                retire_tables(&guard.get(), unit.root_table);
+                retire_tables(&guard.get(), &unit);
                 reason
             }
         },
@@ -120,7 +121,7 @@ fn adopt(
 
             unit.is_some_and(|u| u.context_tables.get(bus) == Some(table))
         };
-        let known = adopted.iter().any(is_known);
+        let known = is_trusting() || adopted.iter().any(is_known);
 
         if !known {
             hooks::stop_bus(found.segment, bus);
@@ -129,9 +130,8 @@ fn adopt(
     };
     let keep = |requester_id, entry: vtd::ContextEntry| {
         let base = found.register_base;
-        let kept = adopted
-            .iter()
-            .any(|c| c.records.claims(base, requester_id, entry));
+        let claims = |c: &Candidate<'_>| c.records.claims(base, requester_id, entry);
+        let kept = is_trusting() || adopted.iter().any(claims);
 
         if !kept {
             hooks::stop_function(PciAddress {
@@ -143,7 +143,7 @@ fn adopt(
     };
 
     // What is not adopted is freed when all sessions are finished.
-    retire_tables(incoming, found.root_table);
+    retire_tables(incoming, found);
     let scrubbed = vtd::scrub(&DirectMap, found.root_table, is_context, keep)
         .ok_or("a table is not in memory")?;
     let tables = vtd::context_tables(&DirectMap, found.root_table).map(|(_, table)| table);
@@ -181,6 +181,7 @@ fn candidates<'a>(incoming: &'a Incoming, found: &Unit<'_>) -> Result<KVec<Candi
         };
 
         match hardware::check(&DirectMap, records, found) {
+            _ if is_trusting() => candidates.push(Candidate { records, runs }, GFP_KERNEL)?,
             Ok(()) if !are_tables_intact(iommufd) => reject(&"its page tables are damaged"),
             Ok(()) => candidates.push(Candidate { records, runs }, GFP_KERNEL)?,
             Err(hardware::Mismatch::NotMentioned) => {}
@@ -192,10 +193,17 @@ fn candidates<'a>(incoming: &'a Incoming, found: &Unit<'_>) -> Result<KVec<Candi
 
 /// Whether the page tables are intact, as far as that is to be known before they are used.
 fn are_tables_intact(iommufd: &Iommufd) -> bool {
-    !module_parameters::check_tables.value()
-        || iommufd
-            .runs()
-            .is_some_and(|runs| reclaim::are_intact(&runs))
+    if !module_parameters::check_tables.value() {
+        return true;
+    }
+    let (Ok(records), Some(runs)) = (iommufd.records(), iommufd.runs()) else {
+        return false;
+    };
+
+    records.domains().all(|domain| {
+        runs.range(domain.runs)
+            .is_some_and(|runs| reclaim::are_tables_intact(&domain, &runs))
+    })
 }
 
 /// Drops the candidates that claim what another one claims.
@@ -203,6 +211,9 @@ fn drop_conflicts(candidates: &mut KVec<Candidate<'_>>, found: &Unit<'_>) -> Res
     /// Nobody's number in the list of candidates.
     const UNIT: u32 = u32::MAX;
 
+    if is_trusting() {
+        return Ok(());
+    }
     let base = found.register_base;
     let mut claims = KVVec::new();
     for (who, candidate) in (0u32..).zip(candidates.iter()) {
@@ -210,8 +221,11 @@ fn drop_conflicts(candidates: &mut KVec<Candidate<'_>>, found: &Unit<'_>) -> Res
             claims.push((who, claim), GFP_KERNEL)?;
         }
     }
-    for claim in hardware::own_claims(&DirectMap, found.root_table) {
-        claims.push((UNIT, claim), GFP_KERNEL)?;
+    // The hardware may lead to more, which is cleared.
+    for unit in candidates.iter().filter_map(|c| c.records.unit(base)) {
+        for claim in hardware::own_claims(&unit) {
+            claims.push((UNIT, claim), GFP_KERNEL)?;
+        }
     }
     let mut keys = KVVec::from_elem(Key::default(), claims.len(), GFP_KERNEL)?;
     let mut in_conflict = KVec::from_elem(false, candidates.len(), GFP_KERNEL)?;
@@ -262,13 +276,36 @@ fn reserve_domain_ids(records: &Records, found: &Unit<'_>, iommu: &IntelIommu) -
     true
 }
 
-/// Notes the tables to which the root table at `root_table` leads, and itself, for
-/// [`give_back`].
-fn retire_tables(incoming: &Incoming, root_table: u64) {
+/// Notes the root table of the unit and the tables to which it leads, for [`give_back`].
+///
+/// If there are states, one of them has to know a table: where the root table is damaged, it may
+/// lead to a page of somebody else.
+fn retire_tables(incoming: &Incoming, found: &Unit<'_>) {
+    let root_table = found.root_table;
     if !hooks::is_preserved_page(root_table) {
         return;
     }
-    let tables = vtd::context_tables(&DirectMap, root_table).map(|(_, table)| table);
+    let units = || {
+        incoming
+            .iommufds()
+            .filter_map(|i| i.records().ok()?.unit(found.register_base))
+    };
+    let is_known = |bus, table| {
+        units().next().is_none() || units().any(|u| u.context_tables.get(bus) == Some(table))
+    };
+    let tables = vtd::context_tables(&DirectMap, root_table)
+        .filter(|(bus, table)| is_known(*bus, *table))
+        .map(|(_, table)| table);
+    for (bus, table) in units().flat_map(|u| u.context_tables.iter()) {
+        let mut found = vtd::context_tables(&DirectMap, root_table);
+
+        if !found.any(|entry| entry == (bus, table)) {
+            pr_warn!(
+                "the table at {:#x} stays reserved: no entry leads to it\n",
+                table
+            );
+        }
+    }
     let mut progress = incoming.progress.lock();
 
     for page in Iterator::chain(tables, [root_table]) {

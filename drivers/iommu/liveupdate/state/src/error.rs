@@ -2,6 +2,7 @@
 
 //! Why a state was rejected.
 
+use crate::schema::property;
 use core::fmt;
 
 /// Why the state of the previous kernel was rejected, or could not be written.
@@ -44,6 +45,13 @@ impl Error {
     /// Whether the state may be sound, but is not for this reader.
     pub fn is_version(self) -> bool {
         matches!(self, Self::Incompatible | Self::UnknownFeature)
+    }
+
+    /// Whether the state and its run list do not agree about the page tables.
+    pub fn is_about_tables(self) -> bool {
+        let properties = [property::TOP_TABLE, property::RUNS, property::TABLE_PAGES];
+
+        matches!(self, Self::Range { property, .. } if properties.contains(&property))
     }
 }
 

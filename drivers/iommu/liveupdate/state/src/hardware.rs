@@ -198,9 +198,12 @@ pub fn claims<'a>(
     of_devices.chain(runs.iter().map(|run| Claim::page(run.base, run.pages)))
 }
 
-/// What the unit itself claims: the tables to which its root table at `root_table` leads.
-pub fn own_claims<M: Memory>(memory: &M, root_table: u64) -> impl Iterator<Item = Claim> + '_ {
-    vtd::context_tables(memory, root_table)
+/// What the unit `unit` of a state itself claims: its root table and its context tables.
+pub fn own_claims<'a>(unit: &Unit<'a>) -> impl Iterator<Item = Claim> + 'a {
+    let root_table = unit.root_table;
+
+    unit.context_tables
+        .iter()
         .map(|(_, table)| table)
         .chain([root_table])
         .map(|table| Claim::page(table, 1))

@@ -13,6 +13,14 @@ use crate::{
         Error,
         Result, //
     },
+    page_table::{
+        Entry,
+        Format,
+        PageTable,
+        Tables,
+        ENTRIES,
+        MAX_LEVELS, //
+    },
     records::{
         RunRange,
         MAX_ADDRESS_BITS,
@@ -202,6 +210,59 @@ impl<'a> RunList<'a> {
         let start = index.checked_mul(ENTRY_SIZE)?;
 
         Run::decode(self.0.get(start..)?.get(..ENTRY_SIZE)?)
+    }
+}
+
+/// Whether the tables of `table` are the pages of `runs`, all of them and no other, if the runs are
+/// in order. `pause` is called for each.
+///
+/// Takes time linear in the size of the pages, whatever is in them.
+pub fn are_all_tables<F: Format>(
+    tables: &impl Tables,
+    table: &PageTable<F>,
+    runs: &RunList<'_>,
+    mut pause: impl FnMut(),
+) -> bool {
+    // The way to where the walk is: tables with the index of the entry that is next.
+    let mut way = [(0, 0); MAX_LEVELS];
+    let mut level = table.top_level();
+    let mut found: u64 = 0;
+    let mut next = Some(table.top());
+
+    loop {
+        let Some(place) = way.get_mut(level as usize) else {
+            return false;
+        };
+        if let Some(address) = next.take() {
+            found = found.saturating_add(1);
+            // A table that is found twice counts twice.
+            if found > runs.pages() || !runs.contains(address) {
+                return false;
+            }
+            *place = (address, 0);
+            pause();
+        }
+
+        let (address, index) = *place;
+        if index >= ENTRIES || level == 0 {
+            level = level.saturating_add(1);
+            if level > table.top_level() {
+                return found == runs.pages();
+            }
+            continue;
+        }
+        place.1 = index.saturating_add(1);
+        match tables
+            .entry(address, index)
+            .map(|raw| table.format().decode(level, raw))
+        {
+            Some(Entry::Table { address, .. }) => {
+                level = level.saturating_sub(1);
+                next = Some(address);
+            }
+            Some(Entry::NotPresent | Entry::Leaf { .. }) => {}
+            Some(Entry::Malformed) | None => return false,
+        }
     }
 }
 

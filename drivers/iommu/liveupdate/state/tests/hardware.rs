@@ -18,11 +18,13 @@ use liveupdate_state::{
         Mismatch, //
     },
     runs::Run,
+    ContextTables,
     Error,
     Key,
     PciAddress,
     RunList,
-    Tree, //
+    Tree,
+    Unit, //
 };
 use proptest::{
     collection::{
@@ -292,8 +294,15 @@ proptest! {
         contexts in btree_map(any::<u8>(), 2u64..60, 0..3),
     ) {
         let root = 1;
-        let entries = contexts.iter().map(|(bus, page)| (*bus, [page << 12 | 1, 0]));
-        let pages = Pages::new(&BTreeMap::from([(root << 12, entries.collect())]));
+        let tables: Vec<_> = contexts.iter().map(|(bus, page)| (*bus, page << 12)).collect();
+        let unit = Unit {
+            register_base: UNIT,
+            segment: 0,
+            capability: 0,
+            extended_capability: 0,
+            root_table: root << 12,
+            context_tables: ContextTables::new(&tables),
+        };
         let own: BTreeSet<_> = contexts.values().copied().chain([root]).collect();
 
         let mut expected = BTreeSet::new();
@@ -313,7 +322,7 @@ proptest! {
                 let runs = RunList::new(list, s.runs.len() as u64).unwrap();
                 hardware::claims(s, runs, UNIT).map(move |claim| (who, claim))
             });
-            let of_unit = hardware::own_claims(&pages, root << 12).map(|claim| (u32::MAX, claim));
+            let of_unit = hardware::own_claims(&unit).map(|claim| (u32::MAX, claim));
 
             of_samples.chain(of_unit)
         };
