@@ -12,7 +12,7 @@ export KSRC QEMU_EXTRA KCMDLINE_EXTRA ACCEL
 # Makefiles of the kernel's own tools know a variable of this name too.
 unexport DEBUG
 
-.PHONY: help demo check kernel overlay patches vm clean distclean
+.PHONY: help demo check soak kernel overlay patches vm clean distclean
 
 help:
 	@$(BUILD)/help.sh
@@ -22,6 +22,9 @@ demo:
 
 check:
 	@$(BUILD)/check.sh $(if $(filter 1,$(DEBUG)),debug)
+
+soak:
+	@$(BUILD)/soak.sh
 
 kernel:
 	@$(BUILD)/prerequisites.sh source kernel rust

@@ -14,6 +14,8 @@ the host kernel (Linux $SERIES)
   make check              all tests, ends with "N passed, N failed"
   make check DEBUG=1      the tests that need a kexec, on a kernel with KASAN,
                           lockdep and the like; any report of it is a failure
+  make soak               damage what one kernel hands over to the next, 500
+                          times in many ways; results in out/
   make kernel             build the patched kernel only
   make vm                 a shell in the VM with the patched kernel
   make overlay KSRC=TREE  put the patches and the overlay into your own tree
@@ -23,6 +25,8 @@ the host kernel (Linux $SERIES)
 
   KSRC=TREE               use this Linux $SERIES.y instead of Debian's source
                           package (kernel, demo, check, vm, patches)
+  SOAK=N SEED=N           number of damaged hand-overs, and the seed of what was
+                          done before
   ACCEL=tcg|kvm           QEMU's accelerator, tcg unless given
   QEMU_EXTRA="..."        more arguments for QEMU
   KCMDLINE_EXTRA="..."    more of the kernel's command line

@@ -7,7 +7,7 @@ SELFTESTS=(iommu iommu_liveupdate liveupdate)
 build_for_vm() {
 	"$BUILD_DIR/kernel.sh" test && "$BUILD_DIR/kernel.sh" disabled &&
 		"$BUILD_DIR/kernel.sh" unpatched && "$BUILD_DIR/kernel.sh" other &&
-		"$BUILD_DIR/kernel.sh" newer &&
+		"$BUILD_DIR/kernel.sh" newer && "$BUILD_DIR/kernel.sh" soak &&
 		"$BUILD_DIR/selftests.sh" "${SELFTESTS[@]}"
 }
 
@@ -26,6 +26,7 @@ check_vm_tests() {
 		--unpatched-kernel "$("$kernel" unpatched --print)" \
 		--other-kernel "$("$kernel" other --print)" \
 		--newer-kernel "$("$kernel" newer --print)" --readme "$TOP/README.md" \
+		--soak-kernel "$("$kernel" soak --print)" \
 		--selftests "$("$BUILD_DIR/selftests.sh" --print)" \
 		--guest "$LIVEUPDATE_GUEST" --out "$TOP/out/check"
 }

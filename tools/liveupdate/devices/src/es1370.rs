@@ -24,8 +24,10 @@ pub const MEMPAGE_ADC: u32 = 0xd;
 pub const SAMPLE_COUNT_MAX: u32 = 0xffff;
 /// ADC: 16 bit, stereo, no interrupt.
 pub const SERIAL_ADC_S16_STEREO: u32 = 0x30;
-/// ADC enabled; sample rate 1411200 / (30 + 2) = 44100 Hz.
-pub const CONTROL_ADC_44100: u32 = (30 << 16) | 0x10;
+/// ADC enabled; 1411200 / (divisor + 2) samples in a second, of which there are `rate`.
+pub const fn control_adc(rate: u32) -> u32 {
+    ((1_411_200 / rate - 2) << 16) | 0x10
+}
 
 /// What a word of the ring holds until the device has written it. The ADC has no input connected
 /// and delivers silence (zero), so no sample looks like it.
@@ -77,6 +79,12 @@ impl RingProgress {
 mod tests {
     use super::*;
     use crate::memory::PlainMemory;
+
+    #[test]
+    fn the_rate_is_divided() {
+        assert_eq!(control_adc(44100), (30 << 16) | 0x10);
+        assert_eq!(control_adc(5512), (254 << 16) | 0x10);
+    }
 
     /// Writes silence as the device does.
     struct Adc {

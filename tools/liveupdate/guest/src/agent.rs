@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Carrying out the harness's requests.
 
+use crate::free_memory::FreeMemory;
 use crate::hog::Hog;
 use crate::memory::GuestMemory;
 use crate::sysfs::Function;
 use crate::vmm::Vmm;
 use crate::way_back::WayBack;
-use crate::{checks, child, errno, kexec, nvme, page_tables, program, reaper, tree};
+use crate::{checks, child, damage, errno, kexec, nvme, page_tables, program, reaper, tree};
 use anyhow::{Context, Result};
+use devices::layout;
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 use nix::sys::utsname::uname;
 use protocol::{
-    Event, Hello, LineReader, NEXT_KERNEL, Preserved, Reply, Request, VmmConfig, VmmMemory,
-    write_line,
+    Back, Event, Hello, LineReader, Memory, NEXT_KERNEL, Preserved, Reply, Request, SESSION_NAME,
+    VmmConfig, VmmMemory, write_line,
 };
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::BufReader;
 use std::time::Duration;
@@ -23,17 +26,29 @@ const CONTROL: &str = "/dev/ttyS1";
 /// The number of processors in the kernel's configuration, minus one.
 const KERNEL_MAX: &str = "/sys/devices/system/cpu/kernel_max";
 
+/// A VMM.
 #[derive(Default)]
-struct Agent {
+struct Slot {
     config: Option<VmmConfig>,
+    /// Its memory, until it is opened.
+    memory: Option<GuestMemory>,
     vmm: Option<Vmm>,
     way_back: Option<WayBack>,
+}
+
+struct Agent {
+    /// VMMs by the names of their sessions.
+    slots: BTreeMap<String, Slot>,
+    /// The session of the VMM that requests are about.
+    session: String,
     /// Memory of VMMs that are gone. The harness still watches it, so it must not be used for
     /// anything else.
     watched: Vec<GuestMemory>,
     /// The same of VMMs that were other processes.
     orphaned: Vec<File>,
     hog: Option<Hog>,
+    /// Memory that nothing else is to use.
+    taken: Option<FreeMemory>,
 }
 
 /// Answers requests until the harness says to power off or goes away.
@@ -41,7 +56,7 @@ pub fn serve() -> Result<()> {
     let mut control = open_control()?;
     let mut requests = LineReader::new(BufReader::new(control.try_clone()?));
     write_line(&mut control, &Event::Hello(hello()?))?;
-    let mut agent = Agent::default();
+    let mut agent = Agent::new();
     while let Some(request) = requests.read::<Request>()? {
         if request == Request::PowerOff {
             break;
@@ -94,21 +109,63 @@ fn kernel_text() -> Result<u64> {
 }
 
 impl Agent {
+    fn new() -> Self {
+        Self {
+            slots: BTreeMap::new(),
+            session: SESSION_NAME.into(),
+            watched: Vec::new(),
+            orphaned: Vec::new(),
+            hog: None,
+            taken: None,
+        }
+    }
+
+    fn slot(&mut self) -> &mut Slot {
+        self.slots.entry(self.session.clone()).or_default()
+    }
+
     fn vmm(&mut self) -> Result<&mut Vmm> {
-        self.vmm.as_mut().context("there is no VMM")
+        self.slot().vmm.as_mut().context("there is no VMM")
+    }
+
+    fn allocate(&mut self, memories: &[Memory]) -> Result<()> {
+        let sizes: Vec<_> = memories.iter().map(|memory| memory.bytes).collect();
+        for (memory, created) in memories.iter().zip(GuestMemory::create(&sizes)?) {
+            let slot = self.slots.entry(memory.session.clone()).or_default();
+            slot.memory = Some(created);
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, config: VmmConfig) -> Result<VmmMemory> {
+        let session = self.session.clone();
+        let slot = self.slot();
+        slot.way_back = None;
+        let memory = slot.vmm.take().and_then(Vmm::close).or(slot.memory.take());
+        let memory = match memory {
+            Some(memory) => memory,
+            None => (GuestMemory::create(&[layout::SIZE])?.pop()).context("no memory")?,
+        };
+        let vmm = Vmm::open(&session, memory, &config)?;
+        let pages = vmm.memory()?.physical_pages()?;
+        (slot.vmm, slot.config) = (Some(vmm), Some(config));
+        Ok(VmmMemory { pages })
     }
 
     fn carry_out(&mut self, request: Request, control: &mut File) -> Result<Reply> {
         Ok(match request {
-            Request::OpenVmm(config) => {
-                let vmm = Vmm::open(&config)?;
-                let pages = vmm.memory()?.physical_pages()?;
-                (self.vmm, self.config) = (Some(vmm), Some(config));
-                Reply::Vmm(VmmMemory { pages })
+            Request::TurnTo { session } => {
+                self.session = session;
+                Reply::Done
             }
+            Request::AllocateMemory { memories } => {
+                self.allocate(&memories).map(|()| Reply::Done)?
+            }
+            Request::OpenVmm(config) => Reply::Vmm(self.open(config)?),
             Request::StartDma => {
-                let config = self.config.as_ref().context("there is no VMM")?;
-                let vmm = self.vmm.as_ref().context("there is no VMM")?;
+                let slot = self.slot();
+                let config = slot.config.as_ref().context("there is no VMM")?;
+                let vmm = slot.vmm.as_ref().context("there is no VMM")?;
                 vmm.start_dma(config).map(|()| Reply::Done)?
             }
             Request::LoadKernel { cmdline } => Reply::Loaded(kexec::load(NEXT_KERNEL, &cmdline)?),
@@ -141,8 +198,10 @@ impl Agent {
             },
             Request::OpenFunction { device } => Reply::Opened(checks::open_function(device)?),
             Request::ComeBack { devices, to } => {
-                let vmm = self.vmm.get_or_insert_default();
-                let way_back = self.way_back.get_or_insert_with(|| WayBack::new(devices));
+                let session = self.session.clone();
+                let slot = self.slot();
+                let vmm = slot.vmm.get_or_insert_with(|| Vmm::new(&session));
+                let way_back = slot.way_back.get_or_insert_with(|| WayBack::new(devices));
                 Reply::Back(way_back.go_on(vmm, to)?)
             }
             Request::ComeBackAndDie { devices, to } => {
@@ -150,17 +209,22 @@ impl Agent {
                 self.orphaned.extend(memory);
                 Reply::Back(back)
             }
+            Request::RetrieveFunctions { devices } => Reply::Back(Back {
+                functions: self.vmm()?.retrieve_functions(&devices)?,
+                ..Back::default()
+            }),
             Request::TryFinish => Reply::Outcome {
                 errno: self.vmm()?.try_finish()?,
             },
             Request::CloseVmm => {
-                self.way_back = None;
-                let vmm = self.vmm.take().context("there is no VMM")?;
+                let slot = self.slot();
+                slot.way_back = None;
+                let vmm = slot.vmm.take().context("there is no VMM")?;
                 self.watched.extend(vmm.close());
                 Reply::Done
             }
             Request::Reap { devices } => {
-                let mut vmm = Vmm::default();
+                let mut vmm = Vmm::new(&self.session);
                 let reaped = reaper::reap(&mut vmm, &devices);
                 self.watched.extend(vmm.close());
                 Reply::Outcome { errno: reaped? }
@@ -180,6 +244,17 @@ impl Agent {
             Request::CheckMemory => Reply::Filled {
                 bytes: self.hog.as_ref().context("nothing is filled")?.unchanged(),
             },
+            Request::TakeMemory { left, most } => {
+                let taken = self.taken.insert(FreeMemory::take(left, most)?);
+                let pages = taken.physical_pages()?;
+                Reply::Vmm(VmmMemory { pages })
+            }
+            Request::FindMemory => {
+                let taken = self.taken.as_ref().context("no memory was taken")?;
+                let pages = taken.physical_pages()?;
+                Reply::Vmm(VmmMemory { pages })
+            }
+            Request::Damage { writes } => damage::set(&writes).map(|()| Reply::Done)?,
             Request::Run { argv, timeout_s } => {
                 let timeout = Duration::from_secs(timeout_s);
                 let code = program::run(&argv, timeout, |line| {

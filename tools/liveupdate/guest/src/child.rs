@@ -4,7 +4,7 @@
 use crate::vmm::Vmm;
 use crate::way_back::WayBack;
 use anyhow::{Context, Result, ensure};
-use protocol::{Back, Device, LineReader, Stage, write_line};
+use protocol::{Back, Device, LineReader, SESSION_NAME, Stage, write_line};
 use std::fs::{self, File};
 use std::io::{BufReader, stdout};
 use std::process::{Command, Stdio};
@@ -55,7 +55,7 @@ fn come_back(mut arguments: impl Iterator<Item = String>) -> Result<()> {
     let devices: Vec<Device> = serde_json::from_str(&argument()?)?;
     let to = serde_json::from_str(&argument()?)?;
     ensure!(arguments.next().is_none(), "too many arguments");
-    let mut vmm = Vmm::default();
+    let mut vmm = Vmm::new(SESSION_NAME);
     let back = WayBack::new(devices).go_on(&mut vmm, to)?;
     write_line(&mut stdout().lock(), &back)?;
     loop {

@@ -9,6 +9,17 @@ use std::fs;
 const LEFT: usize = 128 << 20;
 const MEMINFO: &str = "/proc/meminfo";
 
+/// Bytes of free memory, in whole pages, without those that are `left`.
+pub fn spare_bytes(left: usize) -> Result<usize> {
+    let text = fs::read_to_string(MEMINFO).context(MEMINFO)?;
+    let free = text.lines().find_map(|line| line.strip_prefix("MemFree:"));
+    let kib: usize = free
+        .and_then(|value| value.trim().strip_suffix(" kB"))
+        .context("no MemFree")?
+        .parse()?;
+    Ok((kib << 10).saturating_sub(left) / PAGE * PAGE)
+}
+
 /// Memory, each word with its own number in it.
 pub struct Hog(Vec<u64>);
 
@@ -19,14 +30,7 @@ fn pattern(index: usize) -> u64 {
 impl Hog {
     /// Fills what is free.
     pub fn fill() -> Result<Self> {
-        let text = fs::read_to_string(MEMINFO).context(MEMINFO)?;
-        let free = text.lines().find_map(|line| line.strip_prefix("MemFree:"));
-        let kib: usize = free
-            .and_then(|value| value.trim().strip_suffix(" kB"))
-            .context("no MemFree")?
-            .parse()?;
-        let bytes = (kib << 10).saturating_sub(LEFT) / PAGE * PAGE;
-        Ok(Self((0..bytes / 8).map(pattern).collect()))
+        Ok(Self((0..spare_bytes(LEFT)? / 8).map(pattern).collect()))
     }
 
     /// Its size.

@@ -163,8 +163,15 @@ impl Iommufd {
         Ok(alloc.out_ioas_id)
     }
 
-    /// Maps the first `length` bytes of `file` at `iova`, readable and writable.
-    pub fn map_file(&self, ioas: u32, file: BorrowedFd<'_>, iova: u64, length: u64) -> Result<()> {
+    /// Maps `length` bytes of `file` from `start` on at `iova`, readable and writable.
+    pub fn map_file(
+        &self,
+        ioas: u32,
+        file: BorrowedFd<'_>,
+        start: u64,
+        iova: u64,
+        length: u64,
+    ) -> Result<()> {
         self.call(
             IOAS_MAP_FILE,
             "IOMMU_IOAS_MAP_FILE",
@@ -173,7 +180,7 @@ impl Iommufd {
                 flags: MAP_FIXED_IOVA | MAP_WRITEABLE | MAP_READABLE,
                 ioas_id: ioas,
                 fd: file.as_raw_fd(),
-                start: 0,
+                start,
                 length,
                 iova,
             },

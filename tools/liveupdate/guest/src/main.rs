@@ -5,8 +5,10 @@
 mod agent;
 mod checks;
 mod child;
+mod damage;
 mod errno;
 mod es1370;
+mod free_memory;
 mod hog;
 mod init;
 mod interrupts;
@@ -17,6 +19,7 @@ mod luo;
 mod memory;
 mod nvme;
 mod page_tables;
+mod pagemap;
 mod program;
 mod reaper;
 mod sysfs;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The VMM's memory: a sealed memfd.
 
-use anyhow::{Context, Result, ensure};
+use crate::pagemap;
+use anyhow::{Context, Result};
 use devices::layout::PAGE;
 use devices::memory::DmaMemory;
 use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
@@ -9,11 +10,9 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use nix::unistd::ftruncate;
 use protocol::PageRun;
-use std::fs::File;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::FileExt;
 use std::ptr::NonNull;
 
 /// A mapped memfd.
@@ -28,8 +27,22 @@ pub struct GuestMemory {
 }
 
 impl GuestMemory {
-    /// Creates `len` bytes, every page allocated, with the seals that preservation demands.
-    pub fn create(len: usize) -> Result<Self> {
+    /// Creates memories of these sizes, every page allocated, a page of each in turn, with the seals
+    /// that preservation demands.
+    pub fn create(sizes: &[usize]) -> Result<Vec<Self>> {
+        let memories: Vec<_> = sizes
+            .iter()
+            .map(|&size| Self::create_empty(size))
+            .collect::<Result<_>>()?;
+        for page in (0..sizes.iter().copied().max().unwrap_or(0)).step_by(PAGE) {
+            for memory in memories.iter().filter(|memory| page < memory.len) {
+                memory.write_u32(page, 0);
+            }
+        }
+        Ok(memories)
+    }
+
+    fn create_empty(len: usize) -> Result<Self> {
         let fd = memfd_create(
             "guest-memory",
             MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING,
@@ -38,11 +51,7 @@ impl GuestMemory {
         ftruncate(&fd, i64::try_from(len)?).context("ftruncate")?;
         let seals = SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK;
         fcntl(&fd, FcntlArg::F_ADD_SEALS(seals)).context("F_ADD_SEALS")?;
-        let memory = Self::map(fd, len)?;
-        for page in (0..len).step_by(PAGE) {
-            memory.write_u32(page, 0);
-        }
-        Ok(memory)
+        Self::map(fd, len)
     }
 
     /// Maps a memfd that was retrieved from a session.
@@ -75,34 +84,11 @@ impl GuestMemory {
 
     /// Where in guest-physical memory it is.
     pub fn physical_pages(&self) -> Result<Vec<PageRun>> {
-        const PRESENT: u64 = 1 << 63;
-        const PFN: u64 = (1 << 55) - 1;
-        let pagemap = File::open("/proc/self/pagemap").context("pagemap")?;
-        let first = self.base.addr().get() / PAGE;
-        let count = self.len / PAGE;
-        let mut runs: Vec<PageRun> = Vec::new();
-        for index in 0..count {
-            // The page must be in the page table to be seen in the pagemap.
-            self.read_u32(index * PAGE);
-            let mut entry = [0; 8];
-            pagemap
-                .read_exact_at(&mut entry, ((first + index) * 8) as u64)
-                .context("pagemap")?;
-            let entry = u64::from_ne_bytes(entry);
-            ensure!(
-                entry & PRESENT != 0 && entry & PFN != 0,
-                "page {index} of the memfd is not in memory (pagemap {entry:#x})"
-            );
-            let page = (entry & PFN) * PAGE as u64;
-            match runs.last_mut() {
-                Some(run) if run.first + run.count * PAGE as u64 == page => run.count += 1,
-                _ => runs.push(PageRun {
-                    first: page,
-                    count: 1,
-                }),
-            }
+        for page in (0..self.len).step_by(PAGE) {
+            // A page must be in the page table to be seen in the pagemap.
+            self.read_u32(page);
         }
-        Ok(runs)
+        pagemap::runs(self.base.addr().get(), self.len)
     }
 
     /// A part of the memory.

@@ -24,9 +24,9 @@ use anyhow::{Context, Result};
 use devices::layout;
 use devices::memory::DmaMemory;
 use protocol::{
-    Comparison, Device, DeviceOutcome, SESSION_NAME, Signals, Step, TOKEN_IOMMUFD, TOKEN_MEMFD,
-    VmmConfig,
+    Comparison, Device, DeviceOutcome, Signals, Step, TOKEN_IOMMUFD, TOKEN_MEMFD, VmmConfig,
 };
+use std::ops::Range;
 use std::os::fd::AsFd;
 
 /// A function with its page tables. The ids are those of objects of the iommufd.
@@ -70,7 +70,6 @@ impl PassedThrough {
 }
 
 /// All files stay open until the kexec: closing a function stops its DMA.
-#[derive(Default)]
 pub struct Vmm {
     functions: Vec<PassedThrough>,
     iommufd: Option<Iommufd>,
@@ -79,25 +78,54 @@ pub struct Vmm {
     outgoing: Option<Session>,
     /// What came from the previous one.
     incoming: Option<Session>,
+    /// The name of either.
+    session: String,
 }
 
-/// Maps the whole memory, readable and writable.
-fn map(iommufd: &Iommufd, ioas: u32, memory: &GuestMemory) -> Result<()> {
-    let length = u64::try_from(memory.len())?;
-    iommufd.map_file(ioas, memory.as_fd(), layout::IOVA_BASE, length)
+/// The part of `memory` that `devices` may reach: a drive alone has no use for the ring.
+fn reach(memory: &GuestMemory, devices: &[Device]) -> Range<usize> {
+    match devices {
+        [Device::Nvme] => layout::ES1370_RING.end..memory.len(),
+        _ => 0..memory.len(),
+    }
+}
+
+/// Maps a part of the memory, readable and writable.
+fn map(iommufd: &Iommufd, ioas: u32, memory: &GuestMemory, part: Range<usize>) -> Result<()> {
+    let (start, length) = (u64::try_from(part.start)?, u64::try_from(part.len())?);
+    iommufd.map_file(
+        ioas,
+        memory.as_fd(),
+        start,
+        layout::iova(part.start),
+        length,
+    )
 }
 
 /// The way there.
 impl Vmm {
+    /// A VMM that has nothing yet but a name for its session.
+    pub fn new(session: &str) -> Self {
+        Self {
+            functions: Vec::new(),
+            iommufd: None,
+            memory: None,
+            outgoing: None,
+            incoming: None,
+            session: session.into(),
+        }
+    }
+
     /// Sets everything up, as without live update; nothing DMAs yet. The memory has to be sealed,
     /// mapped by `IOMMU_IOAS_MAP_FILE`, and the page tables allocated by `IOMMU_HWPT_ALLOC`.
-    pub fn open(config: &VmmConfig) -> Result<Self> {
-        let memory = GuestMemory::create(layout::SIZE)?;
-        es1370::prepare(&memory);
+    pub fn open(session: &str, memory: GuestMemory, config: &VmmConfig) -> Result<Self> {
+        if config.devices.contains(&Device::Es1370) {
+            es1370::prepare(&memory);
+        }
         let iommufd = Iommufd::open()?;
         let ioas = iommufd.alloc_ioas()?;
         if !config.unmapped {
-            map(&iommufd, ioas, &memory)?;
+            map(&iommufd, ioas, &memory, reach(&memory, &config.devices))?;
         }
         let functions = config.devices.iter().map(|&device| {
             let function = Function::find(device)?;
@@ -114,8 +142,14 @@ impl Vmm {
             functions: functions.collect::<Result<_>>()?,
             iommufd: Some(iommufd),
             memory: Some(memory),
-            ..Self::default()
+            ..Self::new(session)
         })
+    }
+
+    /// The part of the memory that its functions may reach.
+    fn reach(&self) -> Result<Range<usize>> {
+        let devices: Vec<_> = self.functions.iter().map(|f| f.device).collect();
+        Ok(reach(self.memory()?, &devices))
     }
 
     /// Brings the devices up.
@@ -123,7 +157,7 @@ impl Vmm {
         let memory = self.memory()?;
         for function in &self.functions {
             match function.device {
-                Device::Es1370 => es1370::start(&function.vfio),
+                Device::Es1370 => es1370::start(&function.vfio, config.samples_per_second),
                 Device::Nvme => Nvme::start(&function.vfio, memory, config.nvme_ios),
             }
             .context(function.device.name())?;
@@ -138,7 +172,7 @@ impl Vmm {
     pub fn preserve(&mut self, marked: &[Device]) -> Result<Vec<Step>> {
         let mut steps = Vec::new();
         let is_marked = |function: &&mut PassedThrough| marked.contains(&function.device);
-        let iommufd = self.iommufd.as_ref().context("no iommufd")?;
+        let iommufd = || self.iommufd.as_ref().context("no iommufd");
         for function in self.functions.iter_mut().filter(is_marked) {
             // A mark stays when a session is cancelled. A function that is still attached to the
             // page table of the previous kernel needs none: that one keeps its token.
@@ -147,17 +181,17 @@ impl Vmm {
             }
             let hwpt = function.hwpt()?;
             let token = function.device.hwpt_token();
-            timed::step(&mut steps, "mark", || iommufd.mark_preserve(hwpt, token))?;
+            timed::step(&mut steps, "mark", || iommufd()?.mark_preserve(hwpt, token))?;
             function.marked = true;
         }
-        let session = Session::create(SESSION_NAME)?;
+        let session = Session::create(&self.session)?;
         let memory = self.memory()?.as_fd();
         timed::step(&mut steps, "preserve memfd", || {
             session.preserve(memory, TOKEN_MEMFD)
         })?;
         if !marked.is_empty() {
             timed::step(&mut steps, "preserve iommufd", || {
-                session.preserve(iommufd.as_fd(), TOKEN_IOMMUFD)
+                session.preserve(iommufd()?.as_fd(), TOKEN_IOMMUFD)
             })?;
         }
         for function in &self.functions {
@@ -182,7 +216,7 @@ impl Vmm {
 impl Vmm {
     /// Retrieves the session by its name.
     pub fn retrieve_session(&mut self) -> Result<()> {
-        self.incoming = Some(Session::retrieve(SESSION_NAME)?);
+        self.incoming = Some(Session::retrieve(&self.session)?);
         Ok(())
     }
 
@@ -265,7 +299,7 @@ impl Vmm {
     pub fn rebuild(&mut self) -> Result<()> {
         let iommufd = self.iommufd.as_ref().context("no iommufd")?;
         let ioas = iommufd.alloc_ioas()?;
-        map(iommufd, ioas, self.memory()?)?;
+        map(iommufd, ioas, self.memory()?, self.reach()?)?;
         for function in &mut self.functions {
             function.hwpt = Some(iommufd.alloc_hwpt(function.id()?, ioas)?);
         }

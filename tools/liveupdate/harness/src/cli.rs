@@ -19,6 +19,8 @@ pub enum Command {
     Demo(Options),
     /// Run all tests that need a machine
     Test(TestOptions),
+    /// Damage what one kernel hands over to the next, many times and in many ways
+    Soak(SoakOptions),
     /// Interactive shell in the machine
     Shell(Options),
     /// Boot the machine, say which kernel answers, and switch it off
@@ -85,6 +87,29 @@ impl Options {
     }
 }
 
+/// What damaged hand-overs need beyond that.
+#[derive(Args, Clone, Debug)]
+pub struct SoakOptions {
+    #[command(flatten)]
+    pub common: Options,
+
+    /// How many hand-overs
+    #[arg(long, env = "SOAK", default_value_t = 500)]
+    pub count: usize,
+
+    /// Number of the first one
+    #[arg(long, default_value_t = 0)]
+    pub first: usize,
+
+    /// From what everything follows [default: another one each time]
+    #[arg(long, env = "SEED")]
+    pub seed: Option<u64>,
+
+    /// Damage of these kinds only
+    #[arg(long, default_value = "")]
+    pub kind: String,
+}
+
 /// What the tests need beyond that.
 #[derive(Args, Clone, Debug)]
 pub struct TestOptions {
@@ -115,11 +140,15 @@ pub struct TestOptions {
     #[arg(long, value_name = "FILE")]
     readme: Option<PathBuf>,
 
+    /// Patched kernel that can damage what it hands over
+    #[arg(long, value_name = "BZIMAGE")]
+    soak_kernel: Option<PathBuf>,
+
     /// Folder with the kernel's selftests, one folder per target
     #[arg(long, value_name = "DIR")]
     selftests: Option<PathBuf>,
 
-    /// Run this group only: updates, swaps, killed, unplugged, versions, witness, kunit,
+    /// Run this group only: updates, swaps, killed, unplugged, versions, damage, witness, kunit,
     /// selftests, stub-image or tree
     #[arg(long, value_name = "GROUP")]
     pub only: Vec<String>,
@@ -173,6 +202,16 @@ impl TestOptions {
     pub fn unpatched_kernel(&self) -> Result<&Path> {
         let unpatched = self.unpatched_kernel.as_deref();
         unpatched.context("--unpatched-kernel is missing")
+    }
+
+    /// A machine whose kernels can damage what they hand over.
+    pub fn on_soak_kernel(&self) -> Result<Options> {
+        let soak = self.soak_kernel.clone();
+        Ok(Options {
+            kernel: soak.context("--soak-kernel is missing")?,
+            next_kernel: None,
+            ..self.common.clone()
+        })
     }
 
     /// A machine with the unpatched kernel.

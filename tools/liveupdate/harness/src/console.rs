@@ -55,6 +55,17 @@ impl Console {
             .clone()
     }
 
+    /// The lines from number `first` on.
+    pub fn since(&self, first: usize) -> Vec<Line> {
+        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.get(first..).unwrap_or(&[]).to_vec()
+    }
+
+    /// How many lines there are.
+    pub fn count(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// Whether a line with `pattern` was printed.
     pub fn contains(&self, pattern: &str) -> bool {
         let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -21,6 +21,7 @@ mod run_dir;
 mod sampler;
 mod scenario;
 mod shell;
+mod soak;
 mod status;
 mod suite;
 mod timeline;
@@ -49,6 +50,7 @@ fn run(cli: Cli) -> Result<bool> {
     match cli.command {
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => suite::run(&options),
+        Command::Soak(options) => suite::soak(&options),
         Command::Shell(options) => shell::run(&options).map(|()| true),
         Command::Boot(options) => demo::boot(&options).map(|()| true),
     }

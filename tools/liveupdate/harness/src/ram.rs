@@ -55,6 +55,31 @@ impl GuestRam {
         format!("/proc/{}/fd/{}", std::process::id(), self.fd.as_raw_fd()).into()
     }
 
+    /// Fills the page at `address` with `word`.
+    pub fn fill_page(&self, address: usize, word: u64) {
+        for page in self.page(address) {
+            // SAFETY: inside the mapping, as `page` says; QEMU may look at it, hence volatile.
+            unsafe { page.write_volatile(word) };
+        }
+    }
+
+    /// The offset of the first word in the page at `address` that is not `word`.
+    pub fn find_other(&self, address: usize, word: u64) -> Option<usize> {
+        // SAFETY: as in `fill_page`; QEMU may write to it.
+        let found = (self.page(address)).position(|at| unsafe { at.read_volatile() } != word)?;
+        Some(found * 8)
+    }
+
+    /// The words of a page.
+    fn page(&self, address: usize) -> impl Iterator<Item = *mut u64> {
+        assert!(address.is_multiple_of(PAGE) && address < SIZE);
+        // SAFETY: within the mapping by the check above and the type invariant; the size of the RAM
+        // is a multiple of that of a page.
+        let first: *mut u64 = unsafe { self.base.as_ptr().add(address) }.cast();
+        // SAFETY: as above.
+        (0..PAGE / 8).map(move |index| unsafe { first.add(index) })
+    }
+
     fn word(&self, address: usize) -> *mut u32 {
         assert!(address.is_multiple_of(4) && address < SIZE);
         // SAFETY: within the mapping by the check above and the type invariant.
@@ -88,6 +113,21 @@ impl Drop for GuestRam {
     }
 }
 
+/// The guest-physical addresses of pages, which come from the guest and are checked.
+pub fn page_addresses(runs: &[PageRun]) -> Result<Vec<usize>> {
+    let mut pages = Vec::new();
+    for run in runs {
+        let first = usize::try_from(run.first)?;
+        let count = usize::try_from(run.count)?;
+        ensure!(
+            first.is_multiple_of(PAGE) && first < SIZE && count <= (SIZE - first) / PAGE,
+            "{run:#x?} are no pages of the guest's RAM"
+        );
+        pages.extend((0..count).map(|page| first + page * PAGE));
+    }
+    Ok(pages)
+}
+
 /// Pages scattered over the RAM, seen as one piece.
 #[derive(Clone)]
 pub struct Pages {
@@ -97,19 +137,9 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// The pages at these guest-physical addresses, which come from the guest and are checked.
+    /// The pages at these guest-physical addresses.
     pub fn new(ram: Arc<GuestRam>, runs: &[PageRun]) -> Result<Self> {
-        let mut pages = Vec::new();
-        for run in runs {
-            let first = usize::try_from(run.first)?;
-            let count = usize::try_from(run.count)?;
-            ensure!(
-                first.is_multiple_of(PAGE) && first < SIZE && count <= (SIZE - first) / PAGE,
-                "{run:#x?} are no pages of the guest's RAM"
-            );
-            pages.extend((0..count).map(|page| first + page * PAGE));
-        }
-        let pages: Arc<[usize]> = pages.into();
+        let pages: Arc<[usize]> = page_addresses(runs)?.into();
         let range = 0..pages.len() * PAGE;
         Ok(Self { ram, pages, range })
     }

@@ -35,7 +35,7 @@ const SWAPS_AT_ONCE: u32 = 1000;
 const STALLED: Duration = Duration::from_secs(2);
 /// QEMU 7.2 crashes when a controller with queued commands is reset, as the kernel's NVMe driver
 /// would do with one that is not preserved.
-const WITHOUT_NVME_DRIVER: &str = " initcall_blacklist=nvme_init";
+pub const WITHOUT_NVME_DRIVER: &str = " initcall_blacklist=nvme_init";
 
 /// What the page tables of a kernel take.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -285,6 +285,7 @@ fn open_vmm(vm: &mut Vm, devices: &[Device], ios: u16) -> Result<VmmMemory> {
         devices: devices.to_vec(),
         nvme_ios: ios,
         unmapped: false,
+        samples_per_second: VmmConfig::SAMPLES_PER_SECOND,
     };
     match vm.request(&Request::OpenVmm(config))? {
         Reply::Vmm(memory) => Ok(memory),

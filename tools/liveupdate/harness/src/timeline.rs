@@ -19,7 +19,13 @@ pub const REJECTED: &str = "the state of the previous kernel is rejected";
 const BANNER: &str = "Linux version ";
 
 /// What a kernel prints when it has gone wrong.
-const CRASHES: [&str; 4] = ["Kernel panic", "BUG: ", "WARNING: ", "Oops: "];
+pub const CRASHES: [&str; 5] = [
+    "Kernel panic",
+    "BUG: ",
+    "WARNING: ",
+    "Oops: ",
+    "Call Trace:",
+];
 /// What a kernel prints when a device had a fault.
 const FAULTS: [&str; 2] = ["DMAR: DRHD: handling fault status", "DMAR: [DMA "];
 

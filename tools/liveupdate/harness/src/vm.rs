@@ -47,7 +47,7 @@ pub struct Vm {
     pub dir: RunDir,
     timeout: Duration,
     cmdline: String,
-    /// NVMe commands queued so far.
+    /// The most NVMe commands that a VMM has queued.
     queued: u16,
     _files: TempDir,
 }
@@ -190,13 +190,13 @@ impl Vm {
     /// Queues NVMe commands until `outstanding` are.
     pub fn queue_ios(&mut self, outstanding: u16) -> Result<()> {
         match self.request(&Request::QueueIos { outstanding })? {
-            Reply::Queued { total } => self.queued = total,
+            Reply::Queued { total } => self.queued = self.queued.max(total),
             reply => bail!("unexpected {reply:?}"),
         }
         Ok(())
     }
 
-    /// NVMe commands queued so far.
+    /// The most NVMe commands that a VMM has queued.
     pub fn queued(&self) -> u16 {
         self.queued
     }

@@ -10,8 +10,8 @@ mod message;
 
 pub use line::{LineReader, write_line};
 pub use message::{
-    Back, Comparison, Device, DeviceOutcome, Event, Failure, FileContent, Hello, Loaded,
-    NEXT_KERNEL, NOT_TRIED, OUTCOME_OK, Opened, PageRun, Preflight, Preserved, Reply, Request,
-    SESSION_NAME, Signals, Stage, Statistics, Step, Stopped, TOKEN_IOMMUFD, TOKEN_MEMFD, Tree,
-    VerifiedReads, VmmConfig, VmmMemory,
+    Back, Comparison, Device, DeviceOutcome, Event, Failure, FileContent, Hello, Loaded, Memory,
+    MemoryWrite, NEXT_KERNEL, NOT_TRIED, OUTCOME_OK, Opened, PageRun, Preflight, Preserved, Reply,
+    Request, SESSION_NAME, Signals, Stage, Statistics, Step, Stopped, TOKEN_IOMMUFD, TOKEN_MEMFD,
+    Tree, VerifiedReads, VmmConfig, VmmMemory,
 };

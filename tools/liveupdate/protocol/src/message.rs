@@ -63,6 +63,13 @@ pub struct VmmConfig {
     pub nvme_ios: u16,
     /// Leave the IOAS empty, so that every access of a device is a fault.
     pub unmapped: bool,
+    /// Samples that the ES1370 writes in a second.
+    pub samples_per_second: u32,
+}
+
+impl VmmConfig {
+    /// The highest rate that the ES1370 is asked for.
+    pub const SAMPLES_PER_SECOND: u32 = 44100;
 }
 
 /// What a VMM does in the new kernel, in this order.
@@ -143,7 +150,12 @@ impl Stage {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(tag = "request", rename_all = "snake_case")]
 pub enum Request {
-    /// Allocate the memfd, bind the functions to vfio-pci and attach them. Answer: `Vmm`.
+    /// Let all that follows be about the VMM whose session has this name. Answer: `Done`.
+    TurnTo { session: String },
+    /// Allocate the memory of VMMs that are opened later, a page of each in turn. Answer: `Done`.
+    AllocateMemory { memories: Vec<Memory> },
+    /// Allocate the memfd unless there is one, bind the functions to vfio-pci and attach them.
+    /// Files that the VMM has are closed first. Answer: `Vmm`.
     OpenVmm(VmmConfig),
     /// Bring the NVMe queues up and start the ADC ring. Answer: `Done`.
     StartDma,
@@ -178,6 +190,8 @@ pub enum Request {
     ComeBack { devices: Vec<Device>, to: Stage },
     /// Do the same in another process, which is killed there. Answer: `Back`.
     ComeBackAndDie { devices: Vec<Device>, to: Stage },
+    /// Retrieve the vfio files of `devices`, whatever else there is. Answer: `Back`.
+    RetrieveFunctions { devices: Vec<Device> },
     /// Try to finish the session of the VMM. Answer: `Outcome`.
     TryFinish,
     /// Let go of all files of the VMM. Answer: `Done`.
@@ -200,6 +214,13 @@ pub enum Request {
     FillMemory,
     /// Compare that memory with the pattern. Answer: `Filled`, with the bytes that are unchanged.
     CheckMemory,
+    /// Take all free memory but for `left` bytes, `most` at most, and keep it. Answer: `Vmm`, with its
+    /// pages.
+    TakeMemory { left: usize, most: usize },
+    /// Where that memory is now. Answer: `Vmm`.
+    FindMemory,
+    /// Let the kernel damage memory as the last thing before the next one starts. Answer: `Done`.
+    Damage { writes: Vec<MemoryWrite> },
     /// Run a program, its output as `Event::Output`. Answer: `Exited`.
     Run { argv: Vec<String>, timeout_s: u64 },
     /// Switch the machine off; no answer.
@@ -278,6 +299,24 @@ pub struct PageRun {
     pub first: u64,
     /// Number of pages.
     pub count: u64,
+}
+
+/// Memory of a VMM.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Memory {
+    /// The name of its session.
+    pub session: String,
+    /// Its size.
+    pub bytes: usize,
+}
+
+/// A write to memory.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct MemoryWrite {
+    /// Guest-physical address of the first byte.
+    pub address: u64,
+    /// What is written.
+    pub bytes: Vec<u8>,
 }
 
 /// Where the VMM's memory is.

@@ -8,7 +8,6 @@ use crate::nvme::Nvme;
 use anyhow::{Context, Result};
 use devices::layout;
 use protocol::{Comparison, Device, DeviceOutcome};
-use std::os::fd::AsFd;
 
 impl Vmm {
     /// Queues NVMe commands until `outstanding` are; returns the number of all so far.
@@ -36,8 +35,9 @@ impl Vmm {
     pub fn verify_incomplete(&self) -> Result<Vec<Comparison>> {
         let iommufd = self.iommufd()?;
         let ioas = iommufd.alloc_ioas()?;
-        let length = u64::try_from(layout::SIZE - layout::PAGE)?;
-        iommufd.map_file(ioas, self.memory()?.as_fd(), layout::IOVA_BASE, length)?;
+        let reach = self.reach()?;
+        let incomplete = reach.start..reach.end - layout::PAGE;
+        super::map(iommufd, ioas, self.memory()?, incomplete)?;
         let compare = self.functions.iter().map(|function| {
             let hwpt = iommufd.alloc_hwpt(function.id()?, ioas)?;
             let (difference, iova) = iommufd.verify_hwpt(function.restored()?, hwpt)?;
@@ -58,7 +58,7 @@ impl Vmm {
     pub fn swap_often(&self, count: u32) -> Result<()> {
         let iommufd = self.iommufd()?;
         let ioas = iommufd.alloc_ioas()?;
-        super::map(iommufd, ioas, self.memory()?)?;
+        super::map(iommufd, ioas, self.memory()?, self.reach()?)?;
         let pairs = self.functions.iter().map(|function| {
             let other = iommufd.alloc_hwpt(function.id()?, ioas)?;
             Ok((&function.vfio, [other, function.hwpt()?]))
@@ -77,7 +77,8 @@ impl Vmm {
     }
 
     /// `FINISH` at a time of the test's choice.
-    pub fn try_finish(&self) -> Result<String> {
-        outcome(self.incoming()?.finish())
+    pub fn try_finish(&mut self) -> Result<String> {
+        self.incoming()?;
+        outcome(self.finish())
     }
 }

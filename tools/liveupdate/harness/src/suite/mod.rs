@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! All tests that need a machine.
 
+mod damage;
 mod killed;
 mod kunit;
 mod results;
@@ -15,6 +16,7 @@ mod witness;
 
 use crate::cli::TestOptions;
 use anyhow::Result;
+pub use damage::soak;
 use results::Results;
 
 /// One group of tests.
@@ -23,7 +25,7 @@ struct Group {
     run: fn(&TestOptions, &mut Results) -> Result<()>,
 }
 
-const GROUPS: [Group; 10] = [
+const GROUPS: [Group; 11] = [
     Group {
         name: "updates",
         run: updates::run,
@@ -43,6 +45,10 @@ const GROUPS: [Group; 10] = [
     Group {
         name: "versions",
         run: versions::run,
+    },
+    Group {
+        name: "damage",
+        run: damage::run,
     },
     Group {
         name: "witness",

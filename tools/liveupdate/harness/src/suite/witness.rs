@@ -17,6 +17,7 @@ pub fn run(options: &TestOptions, results: &mut Results) -> Result<()> {
             devices: vec![Device::Es1370],
             nvme_ios: 0,
             unmapped,
+            samples_per_second: VmmConfig::SAMPLES_PER_SECOND,
         }))?;
         vm.request_done(&Request::StartDma)?;
         sleep(Duration::from_millis(300));
