@@ -332,11 +332,17 @@ impl Iommufd {
         if self.run_list.is_none() {
             self.run_list = find_run_list(&self.record.run_list, false)?;
         }
-        if self.run_list.is_none() {
-            let blob = self.state().ok();
-            let record = blob.and_then(|blob| decode::run_list(&blob));
+        let blob = self.state().ok();
+        let record = blob.and_then(|blob| decode::run_list(&blob));
+        // The index and the state may know of one copy each.
+        let is_other = |record: &RunListRecord| *record != self.record.run_list;
 
-            self.run_list = record.map_or(Ok(None), |record| find_run_list(&record, false))?;
+        if let Some(record) = record.filter(|r| self.records.is_err() && is_other(r)) {
+            let found = find_run_list(&record, false)?;
+
+            if self.run_list.is_none() {
+                self.run_list = found;
+            }
         }
         Ok(())
     }
