@@ -147,7 +147,24 @@ impl Vm {
     /// Waits for the agent of a new kernel.
     pub fn hello(&mut self) -> Result<(Duration, Hello)> {
         let hello = self.control.hello(self.timeout);
+        if hello.is_err() {
+            self.record_registers();
+        }
         self.explain(hello, "waiting for the kernel's agent")
+    }
+
+    /// Writes down where the processors are, which says why a kernel does not come up. It is not
+    /// known when QEMU has ended.
+    fn record_registers(&mut self) {
+        let registers = self.monitor.execute(&qmp::human_monitor_command {
+            command_line: "info registers -a".into(),
+            cpu_index: None,
+        });
+        if let Ok(text) = registers
+            && let Err(error) = std::fs::write(self.dir.file("registers.log"), text)
+        {
+            eprintln!("liveupdate-vm: registers: {error}");
+        }
     }
 
     /// Sends a request and waits for the answer.

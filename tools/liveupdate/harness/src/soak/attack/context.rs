@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Damage to the root table and the context table. Both devices depend on both.
 
-use super::{Attack, Expected, Kind, Target, foreign, pick};
+use super::{Attack, Expected, Kind, Target, bit_at_once, foreign, foreign_at_once, pick};
 use crate::soak::handover::{ADDRESS, Ram};
 use anyhow::Result;
 use devices::layout::PAGE;
@@ -45,15 +45,15 @@ fn own<R: Ram>(target: &Target<'_, R>) -> Result<(u64, [u64; 2])> {
 
 fn bit<R: Ram>(target: &Target<'_, R>, rng: &mut Rng) -> Result<Attack> {
     let (address, mut entry) = own(target)?;
-    let bit = rng.usize(..128);
-    entry[bit / 64] ^= 1 << (bit % 64);
+    let bit = bit_at_once(rng, 128);
+    entry[bit as usize / 64] ^= 1 << (bit % 64);
     let what = format!("bit {bit}");
     Ok(Attack::new(what, write_entry(address, entry)))
 }
 
 fn top_table<R: Ram>(target: &Target<'_, R>, rng: &mut Rng) -> Result<Attack> {
     let (address, [low, high]) = own(target)?;
-    let (page, whose) = foreign(target, rng)?;
+    let (page, whose) = foreign_at_once(target, rng)?;
     let what = format!("{whose} ({page:#x})");
     let entry = [low & !ADDRESS | page, high];
     Ok(Attack::new(what, write_entry(address, entry)))
@@ -138,7 +138,7 @@ fn root_of_nobody<R: Ram>(target: &Target<'_, R>, rng: &mut Rng) -> Result<Attac
 fn root_bit<R: Ram>(target: &Target<'_, R>, rng: &mut Rng) -> Result<Attack> {
     let address = target.handover.victim.root_table;
     let [low, high] = read_entry(target.ram, address)?;
-    let bit = *pick(rng, &[0, 12, 13, 20, 28, 29, 30, 31, 36])?;
+    let bit = *pick(rng, &[0, 30, 31, 32, 36])?;
     let writes = write_entry(address, [low ^ 1 << bit, high]);
     Ok(Attack::new(format!("bit {bit}"), writes)
         .both(Expected::FailsClosed)
@@ -147,7 +147,7 @@ fn root_bit<R: Ram>(target: &Target<'_, R>, rng: &mut Rng) -> Result<Attack> {
 
 fn root_foreign<R: Ram>(target: &Target<'_, R>, rng: &mut Rng) -> Result<Attack> {
     let address = target.handover.victim.root_table;
-    let (page, whose) = foreign(target, rng)?;
+    let (page, whose) = foreign_at_once(target, rng)?;
     let writes = write_entry(address, [page | 1, 0]);
     let what = format!("{whose} ({page:#x})");
     Ok(Attack::new(what, writes)

@@ -207,6 +207,9 @@ fn absurd(rng: &mut Rng, old: u64, bits: u32) -> u64 {
     }
 }
 
+/// The part of scratch memory that addresses are taken from.
+const SCRATCH: u64 = 1 << 20;
+
 /// An address that is none of the victim's tables, and whose it is.
 fn foreign<R: Ram>(target: &Target<'_, R>, rng: &mut Rng) -> Result<(u64, &'static str)> {
     let Handover {
@@ -214,7 +217,7 @@ fn foreign<R: Ram>(target: &Target<'_, R>, rng: &mut Rng) -> Result<(u64, &'stat
         victim,
         healthy,
     } = target.handover;
-    let page = |rng: &mut Rng, base: u64| base + rng.u64(..256) * PAGE as u64;
+    let page = |rng: &mut Rng, base: u64| base + rng.u64(..SCRATCH / PAGE as u64) * PAGE as u64;
     Ok(match rng.u8(..14) {
         0 => (0, "zero"),
         1 => (victim.top() + 8, "an address inside a page"),
@@ -231,6 +234,28 @@ fn foreign<R: Ram>(target: &Target<'_, R>, rng: &mut Rng) -> Result<(u64, &'stat
         12 => (*pick(rng, &target.around.free)?, "free memory"),
         _ => (index.address, "the index"),
     })
+}
+
+/// The same for what hardware reads at once: nothing that the next kernel may use while it boots,
+/// before it can do anything about the hardware.
+fn foreign_at_once<R: Ram>(target: &Target<'_, R>, rng: &mut Rng) -> Result<(u64, &'static str)> {
+    loop {
+        let (page, whose) = foreign(target, rng)?;
+        let scratch = target.around.scratch..target.around.scratch + SCRATCH;
+        if !target.around.free.contains(&page) && !scratch.contains(&page) {
+            return Ok((page, whose));
+        }
+    }
+}
+
+/// A bit of an entry that hardware reads at once, for the same reason: none of an address in RAM.
+fn bit_at_once(rng: &mut Rng, bits: u32) -> u32 {
+    loop {
+        let bit = rng.u32(..bits);
+        if !(PAGE.ilog2()..crate::ram::SIZE.ilog2()).contains(&bit) {
+            return bit;
+        }
+    }
 }
 
 #[cfg(test)]

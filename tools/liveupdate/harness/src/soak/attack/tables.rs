@@ -2,10 +2,10 @@
 //! Damage to the victim's page tables.
 //!
 //! Hardware goes on with them before the next kernel runs, and nobody can do anything about that. So
-//! what is damaged is either not in use, or leads the victim's device to nothing that it could
-//! change, or is for the page that it will write to last: by then, it must have been stopped.
+//! what is damaged is either not in use, or leads the victim's device at once to nothing that it
+//! could change, or is for the page that it will write to last: by then, it must have been stopped.
 
-use super::{Attack, Kind, Target, foreign, pick};
+use super::{Attack, Kind, Target, bit_at_once, foreign, foreign_at_once, pick};
 use crate::soak::handover::{ADDRESS, ENTRIES, Ram, Table};
 use anyhow::Result;
 use fastrand::Rng;
@@ -70,16 +70,18 @@ fn late<R: Ram>(target: &Target<'_, R>, rng: &mut Rng) -> Result<(Table, usize, 
 }
 
 fn bit<R: Ram>(target: &Target<'_, R>, rng: &mut Rng) -> Result<Attack> {
-    let (table, index, entry) = match rng.bool() {
-        true => late(target, rng)?,
+    let (table, index, entry, bit) = match rng.bool() {
+        true => {
+            let (table, index, entry) = late(target, rng)?;
+            (table, index, entry, rng.u32(..64))
+        }
         false => {
             let table = *pick(rng, &tables(target, true))?;
             let present = rng.bool();
             let (index, entry) = find(target, rng, table, present)?;
-            (table, index, entry)
+            (table, index, entry, bit_at_once(rng, 64))
         }
     };
-    let bit = rng.u32(..64);
     let what = format!("level {} entry {index} bit {bit}", table.level);
     Ok(Attack::new(
         what,
@@ -107,7 +109,7 @@ fn foreign_table<R: Ram>(target: &Target<'_, R>, rng: &mut Rng) -> Result<Attack
     let table = *pick(rng, &tables(target, true))?;
     let present = rng.bool();
     let (index, _) = find(target, rng, table, present)?;
-    let (page, whose) = foreign(target, rng)?;
+    let (page, whose) = foreign_at_once(target, rng)?;
     let what = format!("level {} entry {index}: {whose} ({page:#x})", table.level);
     Ok(Attack::new(what, write_entry(table, index, page | RIGHTS)))
 }
