@@ -23,7 +23,10 @@ use kernel::{
 };
 use liveupdate_state::{
     decode,
-    schema::property,
+    schema::{
+        self,
+        property, //
+    },
     ContextTables,
     Device,
     Domain as DomainRecord,
@@ -405,6 +408,7 @@ fn read(
     };
     match check_state(state, &list.get())? {
         Err(_) if is_trusting() => Ok(Ok(Records::new(&state)?)),
+        Ok(state) if !state.are_hwpts_known() => Ok(Err(StateError::Dangling(schema::HWPT))),
         Ok(state) => Ok(Ok(Records::new(&state)?)),
         Err(e) if e.is_about_tables() => {
             // Nobody knows which of the two is right.

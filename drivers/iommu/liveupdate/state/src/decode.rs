@@ -106,6 +106,23 @@ impl<'a> State<'a> {
         self.nodes(schema::HWPT).filter_map(|n| hwpt(n).ok())
     }
 
+    /// Whether every domain can be asked for, if the nodes do not contradict each other: it has a
+    /// HWPT, and the name of its node says the same token.
+    ///
+    /// Without the token, nobody could release the devices of the domain.
+    pub fn are_hwpts_known(&self) -> bool {
+        let says_token = |node: Node<'_>| {
+            let address = node.unit_address()?;
+
+            Some(u64::from_str_radix(address, 16).ok()? == hwpt(node).ok()?.token)
+        };
+
+        self.hwpts().count() == self.domains().count()
+            && self
+                .nodes(schema::HWPT)
+                .all(|n| says_token(n).unwrap_or(false))
+    }
+
     fn nodes(&self, base: &'static str) -> Nodes<'a> {
         Nodes {
             children: self.fdt.root().children(),
