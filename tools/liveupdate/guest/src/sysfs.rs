@@ -79,11 +79,6 @@ impl Function {
         Self::write(self.path("remove"), "1")
     }
 
-    /// Looks for functions that are not known.
-    pub fn rescan() -> Result<()> {
-        Self::write("/sys/bus/pci/rescan".into(), "1")
-    }
-
     /// The character device of a function that is bound to vfio-pci.
     pub fn vfio_cdev(&self) -> Result<PathBuf> {
         let path = self.path("vfio-dev");

@@ -3,16 +3,12 @@
 
 use super::Vmm;
 use crate::errno;
-use crate::sysfs::Function;
 use anyhow::{Context, Result};
 use protocol::Device;
 
 impl Vmm {
     /// Stops the DMA of a function and destroys the page table that it was restored with,
     /// wherever the way back of this or another VMM had stopped, and closes the function.
-    ///
-    /// A function whose page table nobody can ask for any more is removed from its bus, and found
-    /// again.
     ///
     /// # Errors
     ///
@@ -23,20 +19,20 @@ impl Vmm {
         let iommufd = self.iommufd()?;
         // Binding what is bound already, by a VMM that has died, works.
         function.vfio.bind(iommufd)?;
-        match iommufd.restore_hwpt(device.hwpt_token()) {
-            Ok(restored) => {
-                // Only what is attached can be detached. EINVAL: it is attached already.
-                unless(function.vfio.attach(restored), &["EINVAL", "EBUSY"])?;
-                function.vfio.detach()?;
-                iommufd.destroy(restored)
-            }
-            Err(error) if errno::name(&error).as_deref() == Some("ENOENT") => {
-                // A function that is open cannot be removed.
-                drop(function);
-                Function::find(device)?.remove()?;
-                Function::rescan()
-            }
-            Err(error) => Err(error),
+        let restored = match iommufd.restore_hwpt(device.hwpt_token()) {
+            Ok(restored) => Some(restored),
+            // Destroyed already.
+            Err(error) if errno::name(&error).as_deref() == Some("ENOENT") => None,
+            Err(error) => return Err(error),
+        };
+        if let Some(restored) = restored {
+            // Only what is attached can be detached. EINVAL: it is attached already.
+            unless(function.vfio.attach(restored), &["EINVAL", "EBUSY"])?;
+        }
+        function.vfio.detach()?;
+        match restored {
+            Some(restored) => iommufd.destroy(restored),
+            None => Ok(()),
         }
     }
 }

@@ -21,7 +21,7 @@ const AFTERWARDS: u16 = 3;
 /// What is left of the drive's queue is done after this.
 const DRAINED: Duration = Duration::from_secs(3);
 /// How the kernel says that memory is lost.
-const RESERVED: &str = " reserved: ";
+const RESERVED: [&str; 2] = [" reserved: ", "are not as they were preserved"];
 /// How much memory may be lost, in KiB.
 const MUCH: u64 = 256;
 /// How the kernel says that it lets something not go on.
@@ -182,7 +182,7 @@ impl Plan<'_> {
             record.problems.push(problem.into());
         }
         let lost = attack.is_some_and(|attack| attack.loses_memory)
-            && texts().any(|text| text.contains(RESERVED));
+            && texts().any(|text| RESERVED.iter().any(|words| text.contains(words)));
         if let Some(known) = self.usage
             && !(known == usage || lost && usage.is_short_of(&known, MUCH))
         {

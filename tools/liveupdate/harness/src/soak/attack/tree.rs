@@ -9,14 +9,13 @@ use crate::soak::handover::Ram;
 use anyhow::{Context, Result};
 use fastrand::Rng;
 
-/// Properties of which another valid value may be as good, or concerns the victim's VMM alone.
-const HARMLESS: [&str; 6] = [
+/// Properties of which another valid value may be as good.
+const HARMLESS: [&str; 5] = [
     "input-address-bits",
     "output-address-bits",
     "page-table-flags",
     "page-sizes",
     "table-pages",
-    "token",
 ];
 
 pub(super) fn kinds<R: Ram>() -> Vec<Kind<R>> {
