@@ -294,7 +294,7 @@ static ssize_t state_read(struct file *file, char __user *buf, size_t count,
 {
 	uintptr_t direction = (uintptr_t)file_inode(file)->i_private;
 	size_t size = IOMMU_LIVEUPDATE_STATE_SIZE;
-	void *state = kvmalloc(size, GFP_KERNEL);
+	void *state = kvzalloc(size, GFP_KERNEL);
 	ssize_t ret;
 
 	if (!state)

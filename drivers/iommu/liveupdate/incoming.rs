@@ -23,6 +23,7 @@ use kernel::{
 };
 use liveupdate_state::{
     decode,
+    hardware,
     schema::{
         self,
         property, //
@@ -209,16 +210,17 @@ impl Incoming {
         let mut iommufds = KVec::new();
         let (error, len) = match Index::parse(&block, Features::SUPPORTED) {
             Ok(index) => {
-                for record in index.iommufds() {
-                    match record {
-                        Ok(record) => iommufds.push(Iommufd::new(record)?, GFP_KERNEL)?,
-                        Err(e) => pr_err!("a node of the index: {}\n", format_args!("{e}")),
-                    }
+                for record in index.iommufds().filter_map(Result::ok) {
+                    iommufds.push(Iommufd::new(record)?, GFP_KERNEL)?;
+                }
+                if let Some(e) = index.iommufds().find_map(Result::err) {
+                    pr_err!("a node of the index is rejected: {}\n", format_args!("{e}"));
                 }
                 // What is damaged must not take away what belongs to another one.
                 for iommufd in &mut iommufds {
                     iommufd.recover_run_list()?;
                 }
+                reject_conflicts(&mut iommufds)?;
                 (None, index.as_bytes().len())
             }
             Err(e) => {
@@ -330,8 +332,11 @@ impl Iommufd {
         })
     }
 
-    /// Looks for the run list of a state that was rejected.
+    /// Looks for the run list of a state that was rejected, unless for what is in that list.
     fn recover_run_list(&mut self) -> Result {
+        if self.records.as_ref().is_err_and(|e| e.is_about_tables()) {
+            return Ok(());
+        }
         if self.run_list.is_none() {
             self.run_list = find_run_list(&self.record.run_list, false)?;
         }
@@ -376,6 +381,58 @@ impl Iommufd {
 
         state_at(self.record.state, size)
     }
+}
+
+/// Rejects the states that claim what another one claims: the number of the iommufd, or a page of the
+/// page tables. Nobody knows to whom it belongs.
+fn reject_conflicts(iommufds: &mut KVec<Iommufd>) -> Result {
+    if is_trusting() {
+        return Ok(());
+    }
+    let mut claims = KVVec::new();
+    for (who, iommufd) in (0u32..).zip(iommufds.iter()) {
+        for claim in iommufd.runs().into_iter().flat_map(hardware::page_claims) {
+            claims.push((who, claim), GFP_KERNEL)?;
+        }
+    }
+    let mut keys = KVVec::from_elem(Key::default(), claims.len(), GFP_KERNEL)?;
+    let mut reasons = KVec::from_elem(None, iommufds.len(), GFP_KERNEL)?;
+
+    let same_page = StateError::Duplicate(property::RUNS);
+    hardware::conflicts(&mut keys, claims.iter().copied(), |a, b| {
+        for who in [a, b] {
+            if let Some(reason) = reasons.get_mut(who as usize) {
+                *reason = Some(same_page);
+            }
+        }
+    })
+    .map_err(|_| EINVAL)?;
+
+    let owner = |i: &Iommufd| i.records().ok().map(|r| r.owner);
+    for (index, reason) in reasons.iter_mut().enumerate() {
+        let own = iommufds.get(index).and_then(owner);
+        let same = iommufds.iter().filter(|i| own.is_some() && owner(i) == own);
+
+        if same.count() > 1 {
+            *reason = Some(StateError::Duplicate(property::OWNER));
+        }
+    }
+
+    for (iommufd, reason) in iommufds.iter_mut().zip(reasons) {
+        let Some(reason) = reason else {
+            continue;
+        };
+        pr_err!(
+            "the state of iommufd {} is rejected: {}\n",
+            iommufd.record.owner,
+            format_args!("{reason}")
+        );
+        iommufd.records = Err(reason);
+        if reason == same_page {
+            iommufd.run_list = None;
+        }
+    }
+    Ok(())
 }
 
 /// Reads the state that `record` leads to, and takes over its run list if both say the same of it.

@@ -180,7 +180,10 @@ impl FileHandler for Iommufd {
                 let _progress = incoming.progress.lock();
                 iommufd_hooks::free_state(data)
             }
-            Err(_) => iommufd_hooks::free_state(data),
+            Err(_) => {
+                retrieved::free_unknown(None, data);
+                iommufd_hooks::free_state(data)
+            }
         };
         if let Err(e) = freed {
             pr_warn!("iommufd: no state to free at {:#x} ({:?})\n", data, e);

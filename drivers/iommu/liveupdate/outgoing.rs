@@ -68,7 +68,7 @@ struct PreservedDomain {
     token: u64,
     domain: Domain,
     record: DomainRecord,
-    /// The addresses of the table pages, sorted.
+    /// The addresses of the table pages, sorted, until they are in the run list.
     pages: KVVec<u64>,
 }
 
@@ -184,6 +184,11 @@ impl Outgoing {
         self.stops.store(stops, Relaxed);
     }
 
+    /// Whether nothing is preserved.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.records.lock().states.is_empty()
+    }
+
     /// What the next kernel has to understand.
     pub(crate) fn required(&self) -> Features {
         self.records.lock().required()
@@ -267,6 +272,10 @@ impl Records {
             },
             GFP_KERNEL,
         )?;
+        // The next kernel has the list of them now.
+        for domain in self.domains.iter_mut().filter(|d| d.owner == owner) {
+            domain.pages = KVVec::new();
+        }
         self.write_index()
     }
 

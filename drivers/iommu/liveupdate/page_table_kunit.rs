@@ -16,18 +16,15 @@ mod tests {
             PageTable,
             Tables, //
         },
-        reclaim::{
-            Owner,
-            Reclaim,
-            Reclaimed, //
-        },
+        runs::are_all_tables,
         second_stage::SecondStage,
         verify::{
             Comparison,
             Difference,
             Progress,
             Reason, //
-        }, //
+        },
+        RunList, //
     };
 
     const READ: u64 = 1 << 0;
@@ -146,55 +143,32 @@ mod tests {
         Ok(())
     }
 
-    /// Which tables were claimed, and how many of them were released.
-    struct Claims {
-        claimed: [Option<u64>; 4],
-        released: usize,
-    }
-
-    impl Owner for Claims {
-        fn claim(&mut self, table: u64) -> bool {
-            if self.claimed.contains(&Some(table)) {
-                return false;
-            }
-            match self.claimed.iter_mut().find(|c| c.is_none()) {
-                Some(free) => *free = Some(table),
-                None => return false,
-            }
-            true
+    /// Whether the tables at `top` are `pages` pages from `top` on.
+    fn are_all(memory: &Memory, top: u64, pages: u64) -> Result<bool> {
+        let mut entry = [0; 16];
+        for (to, from) in entry.iter_mut().zip((top | (pages - 1)).to_be_bytes()) {
+            *to = from;
         }
+        let list = RunList::new(&entry, 1).ok_or(EINVAL)?;
+        let table = Memory::page_table(top)?;
 
-        fn release(&mut self, _table: u64) {
-            self.released += 1;
-        }
+        Ok(are_all_tables(memory, &table, &list, || {}))
     }
 
     #[test]
-    fn reclaim() -> Result {
+    fn all_tables() -> Result {
         let memory = Memory::new()?;
+
+        assert!(are_all(&memory, OTHER_TOP, 3)?);
+        // One too few, and one too many.
+        assert!(!are_all(&memory, OTHER_TOP, 2)?);
+        assert!(!are_all(&memory, OTHER_TOP, 4)?);
+
         // Back to the top, and to a table that has its place already.
         memory.set(OTHER_DIRECTORY, 4, OTHER_TOP | READ)?;
-        memory.set(OTHER_DIRECTORY, 5, LOWEST | READ)?;
-
-        let mut claims = Claims {
-            claimed: [None; 4],
-            released: 0,
-        };
-        let mut walk = Reclaim::new(&memory, Memory::page_table(OTHER_TOP)?, &mut claims);
-        let reclaimed = loop {
-            if let Some(reclaimed) = walk.step(100) {
-                break reclaimed;
-            }
-        };
-
-        let expected = Reclaimed {
-            claimed: 3,
-            refused: 2,
-        };
-        assert_eq!(reclaimed, expected);
-        assert_eq!(claims.released, 3);
-        let tables = [OTHER_TOP, OTHER_DIRECTORY, LOWEST].map(Some);
-        assert_eq!(claims.claimed, [tables[0], tables[1], tables[2], None]);
+        assert!(!are_all(&memory, OTHER_TOP, 3)?);
+        memory.set(OTHER_DIRECTORY, 4, LOWEST | READ)?;
+        assert!(!are_all(&memory, OTHER_TOP, 3)?);
         Ok(())
     }
 }

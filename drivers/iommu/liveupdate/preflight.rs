@@ -66,6 +66,10 @@ pub(crate) fn offer(image: &[u8], command_line: &[u8]) -> Offer {
 /// `EPROTONOSUPPORT` if the image cannot take over what `outgoing` would hand to it, and devices are
 /// not to be stopped for that.
 pub(crate) fn check(outgoing: &Outgoing, offer: Offer) -> Result {
+    // Somebody is looking at what was preserved, and nothing is any more.
+    if outgoing.is_empty() {
+        return Ok(());
+    }
     let missing = offer.missing(outgoing.required());
 
     let stops = !missing.is_empty() && policy() == Policy::Stop;

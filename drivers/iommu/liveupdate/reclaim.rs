@@ -2,8 +2,8 @@
 
 //! How the pages of the previous kernel's page tables become pages of this one, or free memory.
 //!
-//! Until then they are what KHO keeps reserved. Which pages they are is in a run list, so nothing
-//! depends on what is in them.
+//! Until then they are what KHO keeps reserved. Which pages they are is in a run list, so that they can
+//! be given back if they are damaged.
 
 use crate::{
     hooks::{
@@ -30,10 +30,13 @@ use liveupdate_state::{
 ///
 /// Process context, takes time linear in the size of the pages.
 pub(crate) fn are_tables_intact(domain: &Domain, runs: &RunList<'_>) -> bool {
-    let table = second_stage::page_table(domain);
+    are_intact(runs) && are_tables(domain, runs)
+}
 
-    are_intact(runs)
-        && table.is_some_and(|table| are_all_tables(&DirectMap, &table, runs, hooks::cond_resched))
+/// Whether the page tables of `domain` are the pages of `runs`.
+fn are_tables(domain: &Domain, runs: &RunList<'_>) -> bool {
+    second_stage::page_table(domain)
+        .is_some_and(|table| are_all_tables(&DirectMap, &table, runs, hooks::cond_resched))
 }
 
 /// Whether nothing has changed in the pages since the previous kernel preserved them.
@@ -75,7 +78,7 @@ pub(crate) fn own(runs: &RunList<'_>) -> Result {
 ///
 /// Process context, takes time linear in the size of the pages.
 pub(crate) unsafe fn free(domain: &Domain, runs: &RunList<'_>) {
-    if are_intact(runs) && !are_tables_intact(domain, runs) && !is_trusting() {
+    if are_intact(runs) && !are_tables(domain, runs) && !is_trusting() {
         pr_warn!(
             "page tables of domain {} stay reserved: their list is wrong\n",
             domain.number

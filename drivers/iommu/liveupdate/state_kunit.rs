@@ -30,16 +30,35 @@ mod tests {
         Device,
         Domain,
         Error,
+        Features,
+        Hwpt,
         Key,
         PciAddress,
         RequesterIds,
+        Root,
+        RunList,
+        RunListRecord,
+        RunRange,
         State,
+        Tree,
         Unit, //
     };
 
     const ROOT_TABLE: u64 = 0x1_0000_1000;
     const CONTEXT_TABLE: u64 = 0x1_0000_2000;
     const TABLES: [(u8, u64); 1] = [(2, CONTEXT_TABLE)];
+
+    /// Nine pages from the top table on, whose content is not looked at.
+    const RUNS: [u8; 16] = [0, 0, 0, 1, 0, 1, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0];
+    const ROOT: Root = Root {
+        owner: 5,
+        run_list: RunListRecord {
+            copies: [0x1_0002_0000, 0x1_0003_0000],
+            entries: 1,
+            checksum: 0,
+        },
+        required: Features::NONE,
+    };
 
     fn unit(context_tables: &[(u8, u64)]) -> Unit<'_> {
         Unit {
@@ -62,6 +81,7 @@ mod tests {
             pt_flags: 0x3,
             page_sizes: 0x4020_1000,
             table_pages: 9,
+            runs: RunRange { first: 0, count: 1 },
         }
     }
 
@@ -77,7 +97,6 @@ mod tests {
             requester_ids: RequesterIds::new(requester_ids),
             domain: 3,
             domain_id: 0x12,
-            owner: 5,
         }
     }
 
@@ -88,14 +107,20 @@ mod tests {
         domain: Domain,
         devices: &[Device<'_>],
     ) -> Result<liveupdate_state::Result<()>> {
-        encode(buf, [unit], [domain], devices.iter().copied()).map_err(|_| ENOSPC)?;
-        let state = match State::parse(buf) {
+        let hwpt = Hwpt {
+            token: 7,
+            domain: domain.number,
+        };
+        let devices = devices.iter().copied();
+        encode(buf, ROOT, [unit], [domain], devices, [hwpt]).map_err(|_| ENOSPC)?;
+        let state = match State::parse(buf, Features::NONE) {
             Ok(state) => state,
             Err(e) => return Ok(Err(e)),
         };
-        let mut keys = KVVec::from_elem(Key::default(), state.key_count(), GFP_KERNEL)?;
+        let runs = RunList::new(&RUNS, 1).ok_or(EINVAL)?;
+        let mut keys = KVVec::from_elem(Key::default(), state.key_count(&runs), GFP_KERNEL)?;
 
-        Ok(state.check(&mut keys))
+        Ok(state.check(&runs, &mut keys))
     }
 
     #[test]
@@ -107,19 +132,21 @@ mod tests {
             Ok(())
         );
 
-        let state = State::parse(&buf).map_err(|_| EINVAL)?;
+        let state = State::parse(&buf, Features::NONE).map_err(|_| EINVAL)?;
         let found = state.unit(0xfed9_0000).ok_or(ENOENT)?;
         assert_eq!(found.capability, 0x00d2_008c_2226_60c2);
         assert_eq!(found.root_table, ROOT_TABLE);
         assert!(found.context_tables.iter().eq(TABLES));
         assert!(state.domains().eq([domain()]));
-        let found = state
-            .device_by_requester_id(0xfed9_0000, 0x0200)
-            .ok_or(ENOENT)?;
+        assert_eq!(state.owner(), 5);
+        assert_eq!(state.run_list(), ROOT.run_list);
+        let found = state.devices_of(0xfed9_0000).next().ok_or(ENOENT)?;
         assert_eq!(found.address.requester_id, 0x0208);
         assert_eq!(found.domain_id, 0x12);
         assert!(found.requester_ids.iter().eq(ids));
-        assert!(state.device_by_requester_id(0xfed9_0000, 0x0201).is_none());
+        let entry = vtd::ContextEntry::new(vtd::ContextEntry::translating(&domain(), 0x12));
+        assert!(state.claims(0xfed9_0000, 0x0200, entry));
+        assert!(!state.claims(0xfed9_0000, 0x0201, entry));
         Ok(())
     }
 
@@ -211,7 +238,8 @@ mod tests {
         let attached = |ids| vtd::is_attached(&tables, &unit, &device(ids), &domain());
 
         assert!(attached(&[0x0208, 0x0210]));
-        let scrubbed = vtd::scrub(&tables, &unit, keep).ok_or(ENOENT)?;
+        let is_context = |bus, table| unit.context_tables.get(bus) == Some(table);
+        let scrubbed = vtd::scrub(&tables, ROOT_TABLE, is_context, keep).ok_or(ENOENT)?;
         assert_eq!((scrubbed.kept, scrubbed.cleared), (1, 2));
         assert!(attached(&[0x0208]));
         assert!(!attached(&[0x0208, 0x0210]));

@@ -63,6 +63,7 @@ static const struct attribute *const attrs[] = {
 static int __init iommu_liveupdate_sysfs(void)
 {
 	struct kobject *kobj;
+	int ret;
 
 	/* kernel_info cannot include the headers that define these. */
 	BUILD_BUG_ON(strcmp(IOMMU_LIVEUPDATE_INFO_KHO, KHO_FDT_COMPATIBLE));
@@ -73,6 +74,9 @@ static int __init iommu_liveupdate_sysfs(void)
 	kobj = kobject_create_and_add("iommu_liveupdate", kernel_kobj);
 	if (!kobj)
 		return -ENOMEM;
-	return sysfs_create_files(kobj, attrs);
+	ret = sysfs_create_files(kobj, attrs);
+	if (ret)
+		kobject_put(kobj);
+	return ret;
 }
 late_initcall(iommu_liveupdate_sysfs);

@@ -68,10 +68,7 @@ pub(crate) fn take_over(found: &hooks::Unit, iommu: &IntelIommu) -> Takeover {
                 );
                 return Takeover::Adopt;
             }
-            Err(reason) => {
-                retire_tables(&guard.get(), &unit);
-                reason
-            }
+            Err(reason) => reason,
         },
         Err(e) if e == ENODATA || e == ENOENT || e == EOPNOTSUPP => {
             // Only an update leaves a unit translating. Without KHO, it was the firmware.
@@ -103,6 +100,8 @@ fn adopt(
     found: &Unit<'_>,
     iommu: &IntelIommu,
 ) -> core::result::Result<vtd::Scrubbed, &'static str> {
+    // What is not adopted is freed when all sessions are finished.
+    retire_tables(incoming, found);
     if incoming.error().is_some() {
         return Err("the state of the previous kernel is rejected");
     }
@@ -142,8 +141,12 @@ fn adopt(
         kept
     };
 
-    // What is not adopted is freed when all sessions are finished.
-    retire_tables(incoming, found);
+    incoming
+        .progress
+        .lock()
+        .adopted
+        .reserve(adopted.len(), GFP_KERNEL)
+        .map_err(|_| "out of memory")?;
     let scrubbed = vtd::scrub(&DirectMap, found.root_table, is_context, keep)
         .ok_or("a table is not in memory")?;
     let tables = vtd::context_tables(&DirectMap, found.root_table).map(|(_, table)| table);

@@ -7,9 +7,9 @@
  *
  * The file-lifecycle-bound state %IOMMU_LIVEUPDATE_FLB_COMPATIBLE is the
  * physical address of a block of %IOMMU_LIVEUPDATE_STATE_SIZE bytes, preserved
- * by KHO as one folio, with a flattened device tree at its start. Each
- * preserved iommufd (%IOMMUFD_LIVEUPDATE_FH_COMPATIBLE) has a device tree of
- * its own, at the start of a folio that is large enough for it. A preserved
+ * by KHO as one folio, with a flattened device tree at its start: the index.
+ * Each preserved iommufd (%IOMMUFD_LIVEUPDATE_FH_COMPATIBLE) has a device tree
+ * of its own, at the start of a folio that is large enough for it. A preserved
  * file of vfio-pci (%VFIO_PCI_LIVEUPDATE_FH_COMPATIBLE) is the PCI address of
  * its function: the segment in bits 31:16, the requester id in bits 15:0.
  *
@@ -45,7 +45,7 @@
 #define IOMMU_LIVEUPDATE_INFO_MEMFD		"memfd-v2"
 #define IOMMU_LIVEUPDATE_INFO_KHO_ON		"kho=on"
 
-/* Size of the block with the state of all IOMMUs, in bytes. */
+/* Size of the block with the index, in bytes. */
 #define IOMMU_LIVEUPDATE_STATE_SIZE		(128 * 1024)
 
 #endif /* _LINUX_KHO_ABI_IOMMU_H */

@@ -151,19 +151,8 @@ impl State<'_> {
             property,
         };
 
-        for domain in self.domains() {
-            let runs = list.range(domain.runs).ok_or(wrong(property::RUNS))?;
-
-            runs.check()?;
-            if runs.pages() != domain.table_pages {
-                return Err(wrong(property::TABLE_PAGES));
-            }
-            if !runs.contains(domain.top_table) {
-                return Err(wrong(property::TOP_TABLE));
-            }
-        }
-
-        // What belongs to a domain is not empty, so these are all entries if each occurs once.
+        // What belongs to a domain is not empty, so these are all entries if each occurs once, and
+        // none is looked at twice below.
         let ranges = self.domains().map(|d| {
             let first = u64::from(d.runs.first);
 
@@ -175,6 +164,18 @@ impl State<'_> {
             .try_fold(0, |end, [first, next]| (*first == end).then_some(*next));
         if covered != u64::try_from(list.len()).ok() {
             return Err(wrong(property::RUNS));
+        }
+
+        for domain in self.domains() {
+            let runs = list.range(domain.runs).ok_or(wrong(property::RUNS))?;
+
+            runs.check()?;
+            if runs.pages() != domain.table_pages {
+                return Err(wrong(property::TABLE_PAGES));
+            }
+            if !runs.contains(domain.top_table) {
+                return Err(wrong(property::TOP_TABLE));
+            }
         }
 
         let runs = list.iter().map(|run| [run.base, run.end()]);

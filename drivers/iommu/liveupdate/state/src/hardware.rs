@@ -143,8 +143,8 @@ fn check_tables<M: Memory>(memory: &M, unit: &Unit<'_>) -> Result<(), Mismatch> 
 fn is_possible(unit: &Unit<'_>, device: &Device<'_>, domain: &Domain) -> bool {
     let capability = Capability::new(unit.capability);
 
-    // Domain id 0 is reserved (section 6.2.2.1).
-    device.domain_id != 0
+    // Domain id 0 is reserved (section 6.2.2.1), and the driver gives id 1 to no domain.
+    device.domain_id > 1
         && u32::from(device.domain_id) < capability.domain_ids()
         && capability.has_level(domain.top_level)
         && domain.input_bits <= capability.input_bits()
@@ -195,7 +195,12 @@ pub fn claims<'a>(
             .chain([Claim::one(DOMAIN_ID | u64::from(d.domain_id))])
     });
 
-    of_devices.chain(runs.iter().map(|run| Claim::page(run.base, run.pages)))
+    of_devices.chain(page_claims(runs))
+}
+
+/// The pages in a run list.
+pub fn page_claims(runs: RunList<'_>) -> impl Iterator<Item = Claim> + '_ {
+    runs.iter().map(|run| Claim::page(run.base, run.pages))
 }
 
 /// What the unit `unit` of a state itself claims: its root table and its context tables.

@@ -213,10 +213,11 @@ impl<'a> RunList<'a> {
     }
 }
 
-/// Whether the tables of `table` are the pages of `runs`, all of them and no other, if the runs are
-/// in order. `pause` is called for each.
+/// Whether the tables of `table` are pages of `runs`, and as many, if the runs are in order. `pause`
+/// is called for each.
 ///
-/// Takes time linear in the size of the pages, whatever is in them.
+/// Takes time linear in the size of the pages, and logarithmic in the number of runs for each,
+/// whatever is in them.
 pub fn are_all_tables<F: Format>(
     tables: &impl Tables,
     table: &PageTable<F>,
@@ -226,6 +227,7 @@ pub fn are_all_tables<F: Format>(
     // The way to where the walk is: tables with the index of the entry that is next.
     let mut way = [(0, 0); MAX_LEVELS];
     let mut level = table.top_level();
+    let pages = runs.pages();
     let mut found: u64 = 0;
     let mut next = Some(table.top());
 
@@ -236,7 +238,7 @@ pub fn are_all_tables<F: Format>(
         if let Some(address) = next.take() {
             found = found.saturating_add(1);
             // A table that is found twice counts twice.
-            if found > runs.pages() || !runs.contains(address) {
+            if found > pages || !runs.contains(address) {
                 return false;
             }
             *place = (address, 0);
@@ -247,7 +249,7 @@ pub fn are_all_tables<F: Format>(
         if index >= ENTRIES || level == 0 {
             level = level.saturating_add(1);
             if level > table.top_level() {
-                return found == runs.pages();
+                return found == pages;
             }
             continue;
         }

@@ -195,7 +195,9 @@ fn cells(value: u64) -> Vec<u8> {
 }
 
 fn run_list(record: &RunListRecord) -> Vec<u8> {
-    [record.address, record.entries, record.checksum]
+    let [first, second] = record.copies;
+
+    [first, second, record.entries, record.checksum]
         .map(cells)
         .concat()
 }
@@ -275,7 +277,8 @@ fn differences_are_seen() {
         |s| s.devices[0].domain += 1,
         |s| s.devices[0].domain_id += 1,
         |s| s.owner += 1,
-        |s| s.run_list += 1,
+        |s| s.run_list[0] += 1,
+        |s| s.run_list[1] += 1,
         |s| s.runs[0].checksum += 1,
         |s| drop(s.runs.pop()),
         |s| s.domains[0].runs.first += 1,

@@ -33,7 +33,7 @@ const STATE: &str = r#"/dts-v1/;
 / {
 	compatible = "linux,iommufd-liveupdate-v1";
 	owner = <0 5>;
-	run-list = <0x1 0x4000 0 3 0x11111111 0x22222222>;
+	run-list = <0x1 0x4000 0x1 0x6000 0 3 0x11111111 0x22222222>;
 	iommu@fed90000 {
 		compatible = "intel,vt-d-legacy";
 		register-base = <0x0 0xfed90000>;
@@ -150,12 +150,12 @@ const INDEX: &str = r#"/dts-v1/;
 	iommufd@5 {
 		owner = <0 5>;
 		state = <0x2 0 0 1000>;
-		run-list = <0x1 0x4000 0 3 0 0>;
+		run-list = <0x1 0x4000 0x1 0x6000 0 3 0 0>;
 	};
 	iommufd@6 {
 		owner = <0 0x6>;
 		state = <0x2 0x4000 0 1000>;
-		run-list = <0x1 0x5000 0 3 0 0>;
+		run-list = <0x1 0x5000 0x1 0x7000 0 3 0 0>;
 	};
 };
 "#;
@@ -226,12 +226,12 @@ fn controls() {
     let index = compile(INDEX);
     let index = Index::parse(&index, Features::NONE).unwrap();
     let found: Vec<_> = index.iommufds().map(|i| i.unwrap()).collect();
-    let expected = |owner, state, address| Iommufd {
+    let expected = |owner, state, copies| Iommufd {
         owner,
         state,
         size: 1000,
         run_list: RunListRecord {
-            address,
+            copies,
             entries: 3,
             checksum: 0,
         },
@@ -239,8 +239,8 @@ fn controls() {
     assert_eq!(
         found,
         [
-            expected(5, 0x2_0000_0000, 0x1_0000_4000),
-            expected(6, 0x2_0000_4000, 0x1_0000_5000),
+            expected(5, 0x2_0000_0000, [0x1_0000_4000, 0x1_0000_6000]),
+            expected(6, 0x2_0000_4000, [0x1_0000_5000, 0x1_0000_7000]),
         ]
     );
 }
@@ -334,7 +334,7 @@ fn features() {
 #[test]
 fn run_lists_of_rejected_states() {
     let list = Some(RunListRecord {
-        address: 0x1_0000_4000,
+        copies: [0x1_0000_4000, 0x1_0000_6000],
         entries: 3,
         checksum: 0x1111_1111_2222_2222,
     });
@@ -344,8 +344,9 @@ fn run_lists_of_rejected_states() {
         ("owner = <0 5>;", "", list),
         ("register-base", "register-bass", list),
         ("run-list", "run-lisp", None),
-        ("<0x1 0x4000 0 3", "<0x1 0x4001 0 3", None),
-        ("<0x1 0x4000 0 3", "<0x1 0x4000 3", None),
+        ("<0x1 0x4000 0x1", "<0x1 0x4001 0x1", None),
+        ("0x1 0x6000 0 3", "0x1 0x6001 0 3", None),
+        ("0x1 0x6000 0 3", "0x1 0x6000 3", None),
     ] {
         let blob = compile(&damage(STATE, from, to));
         assert!(sample::read_tree_nodes(&blob).is_err(), "{to}");
@@ -536,15 +537,20 @@ fn ranges() {
             "table-pages = <0 0>",
             domain(property::TABLE_PAGES),
         ),
-        ("<0x1 0x4000 0 3", "<0 0 0 3", iommufd(property::RUN_LIST)),
         (
-            "<0x1 0x4000 0 3",
-            "<1 0x4800 0 3",
+            "<0x1 0x4000 0x1 0x6000 0 3",
+            "<0x1 0x4000 0 0 0 3",
+            iommufd(property::RUN_LIST),
+        ),
+        ("<0x1 0x4000 0x1", "<0 0 0x1", iommufd(property::RUN_LIST)),
+        (
+            "<0x1 0x4000 0x1",
+            "<1 0x4800 0x1",
             iommufd(property::RUN_LIST),
         ),
         (
-            "<0x1 0x4000 0 3",
-            "<0x100000 0x4000 0 3",
+            "<0x1 0x4000 0x1",
+            "<0x100000 0x4000 0x1",
             iommufd(property::RUN_LIST),
         ),
         (

@@ -304,15 +304,15 @@ fn trees_and_lists() {
         (|s| _ = s.runs.pop(), runs()),
         (
             |s| s.domains[0].runs = RunRange { first: 0, count: 1 },
-            domain(property::TABLE_PAGES),
+            runs(),
         ),
         (
             |s| s.domains[1].runs = RunRange { first: 1, count: 2 },
-            domain(property::TABLE_PAGES),
+            runs(),
         ),
         (
             |s| s.domains[1].runs = RunRange { first: 0, count: 2 },
-            domain(property::TOP_TABLE),
+            runs(),
         ),
         (
             |s| {

@@ -82,8 +82,8 @@ pub struct Sample {
     pub domains: Vec<Domain>,
     pub devices: Vec<OwnedDevice>,
     pub hwpts: Vec<Hwpt>,
-    /// Where the run list is.
-    pub run_list: u64,
+    /// Where the copies of the run list are.
+    pub run_list: [u64; 2],
     pub runs: Vec<Run>,
 }
 
@@ -178,7 +178,7 @@ impl Sample {
 
     pub fn run_list(&self) -> RunListRecord {
         RunListRecord {
-            address: self.run_list,
+            copies: self.run_list,
             entries: self.runs.len() as u64,
             checksum: xxh64(&self.list(), 0),
         }
@@ -210,7 +210,7 @@ impl Sample {
             domains: state.domains().collect(),
             devices: state.devices().map(OwnedDevice::from).collect(),
             hwpts: state.hwpts().collect(),
-            run_list: state.run_list().address,
+            run_list: state.run_list().copies,
             runs: runs.iter().collect(),
         })
     }
@@ -273,7 +273,7 @@ impl Sample {
                 device(0x0210, &[0x0210], 7, 9),
             ],
             hwpts: vec![hwpt(0x100, 3), hwpt(0x101, 7)],
-            run_list: 0x1_0000_4000,
+            run_list: [0x1_0000_4000, 0x1_0000_6000],
             runs: vec![
                 run(0x1_0000_8000, 3, 0x1234_5678_9abc_def0),
                 run(0x1_0001_0000, 6, 7),
@@ -422,7 +422,7 @@ pub fn sample() -> impl Strategy<Value = Sample> {
                 domains: Vec::new(),
                 devices: Vec::new(),
                 hwpts: Vec::new(),
-                run_list: list << 12,
+                run_list: [list << 12, (list ^ 2) << 12],
                 runs: Vec::new(),
             };
             let units: Vec<_> = domains.iter().map(|(_, unit, _)| *unit).collect();
