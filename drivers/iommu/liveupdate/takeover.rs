@@ -183,7 +183,9 @@ fn candidates<'a>(incoming: &'a Incoming, found: &Unit<'_>) -> Result<KVec<Candi
             );
         };
 
-        match hardware::check(&DirectMap, records, found) {
+        let checked = hardware::check(&DirectMap, records, found)
+            .and_then(|()| hardware::check_runs(&DirectMap, &runs));
+        match checked {
             _ if is_trusting() => candidates.push(Candidate { records, runs }, GFP_KERNEL)?,
             Ok(()) if !are_tables_intact(iommufd) => reject(&"its page tables are damaged"),
             Ok(()) => candidates.push(Candidate { records, runs }, GFP_KERNEL)?,

@@ -10,7 +10,7 @@ rm -rf -- "$TOP/out"
 case $1 in
 builds)
 	# Sources as unpacked and the tools stay.
-	rm -rf -- "$CACHE"/linux-*/{patched,vm,test,other,newer,debug,disabled,unpatched,selftests,series} \
+	rm -rf -- "$CACHE"/linux-*/{patched,vm,test,other,newer,soak,debug,disabled,unpatched,selftests,series} \
 		"$CARGO_TARGET_DIR" "$LOGS"
 	;;
 everything)

@@ -104,6 +104,18 @@ pub fn check<M: Memory>(memory: &M, tree: &impl Tree, found: &Unit<'_>) -> Resul
     Ok(())
 }
 
+/// Checks that the previous kernel has preserved the first page of each run.
+///
+/// # Errors
+///
+/// The first that it has not.
+pub fn check_runs<M: Memory>(memory: &M, runs: &RunList<'_>) -> Result<(), Mismatch> {
+    match runs.iter().find(|run| !memory.is_preserved(run.base)) {
+        Some(run) => Err(Mismatch::NotPreserved(run.base)),
+        None => Ok(()),
+    }
+}
+
 fn check_unit(unit: &Unit<'_>, found: &Unit<'_>) -> Result<(), Mismatch> {
     if unit.segment != found.segment {
         return Err(Mismatch::Segment);

@@ -90,6 +90,25 @@ fn address(requester_id: u16) -> PciAddress {
     }
 }
 
+/// The first page of each run has to be there; the others are looked at when they are freed.
+#[test]
+fn runs_are_preserved() {
+    let sample = Sample::example();
+    let list = sample.list();
+    let runs = RunList::new(&list, sample.runs.len() as u64).unwrap();
+    let bases: BTreeSet<_> = sample.runs.iter().map(|run| run.base).collect();
+    let mut pages = Pages::new(&BTreeMap::new());
+
+    pages.preserved = bases.clone();
+    assert_eq!(hardware::check_runs(&pages, &runs), Ok(()));
+    for base in bases.iter().copied() {
+        pages.preserved = bases.clone();
+        pages.preserved.remove(&base);
+        let missing = Mismatch::NotPreserved(base);
+        assert_eq!(hardware::check_runs(&pages, &runs), Err(missing));
+    }
+}
+
 #[test]
 fn single_changes() {
     type Change = fn(&mut World);
@@ -146,6 +165,13 @@ fn single_changes() {
             |w| {
                 w.put(FIRST, 0x18, [TOPS[0] | 1, 0x002]);
                 w.sample.devices[0].domain_id = 0;
+            },
+            limits(0x18),
+        ),
+        (
+            |w| {
+                w.put(FIRST, 0x18, [TOPS[0] | 1, 0x102]);
+                w.sample.devices[0].domain_id = 1;
             },
             limits(0x18),
         ),

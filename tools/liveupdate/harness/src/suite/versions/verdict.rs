@@ -15,7 +15,8 @@ const CANNOT: &str = "the image cannot take over, ";
 const LACKS: &str = ": it lacks ";
 /// What becomes of a state that needs a feature which the next kernel does not have.
 const VERSION: &str = "EPROTONOSUPPORT";
-/// KiB that may be missing: tables of an IOMMU that did not go on are not given back.
+/// KiB that may be missing: the tables of an IOMMU that was switched off by `stop` are given back by
+/// the next kexec only.
 const LEFT_OVER: i64 = 16;
 /// Of the time that a kexec takes.
 const PARTS: u32 = 4;
