@@ -122,6 +122,11 @@ fn choose<'a, R>(kinds: &'a [Kind<R>], soak: &Soak, number: usize) -> Result<(&'
     Ok((kind, rng))
 }
 
+/// How many kinds of attack there are.
+pub fn kinds() -> usize {
+    attack::kinds::<GuestRam>().len()
+}
+
 /// Runs it; the records are in the order of their numbers.
 pub fn run(options: &Options, soak: &Soak) -> Report {
     let kinds = attack::kinds::<GuestRam>();

@@ -44,6 +44,8 @@ struct Kind {
 #[derive(Serialize)]
 pub struct Report {
     seed: u64,
+    /// How many hand-overs were asked for.
+    asked: usize,
     boots: usize,
     crashes: usize,
     canaries_touched: usize,
@@ -94,6 +96,7 @@ impl Report {
         }
         Self {
             seed: soak.seed,
+            asked: soak.numbers.len(),
             boots: count(|record| record.booted),
             crashes: count(|record| !record.crashes.is_empty()),
             canaries_touched: handovers.iter().map(|record| record.touched.len()).sum(),
@@ -123,10 +126,19 @@ impl Report {
                 format!("{}: {failures}", record.what),
             )
         });
+        let made = Property::new(
+            "every hand-over that was asked for was made",
+            self.handovers.len() == self.asked,
+            format!("{} of {}", self.handovers.len(), self.asked),
+        );
         let errors = self.errors.iter();
         let errors = errors.map(|error| Property::new("a machine goes on", false, error));
         let control = self.control.iter().cloned();
-        handovers.chain(errors).chain(control).collect()
+        handovers
+            .chain([made])
+            .chain(errors)
+            .chain(control)
+            .collect()
     }
 
     /// The summary.

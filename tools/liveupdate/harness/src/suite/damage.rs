@@ -6,8 +6,6 @@ use crate::cli::{Options, SoakOptions, TestOptions};
 use crate::soak::{self, Report, Soak};
 use anyhow::Result;
 
-/// Enough for all kinds of damage.
-const HANDOVERS: usize = 52;
 /// Always the same ones.
 const SEED: u64 = 1;
 
@@ -22,7 +20,7 @@ pub fn run(options: &TestOptions, results: &mut Results) -> Result<()> {
     let machine = options.on_soak_kernel()?;
     let soak = Soak {
         seed: SEED,
-        numbers: 0..HANDOVERS,
+        numbers: 0..soak::kinds(),
         only: String::new(),
     };
     let mut report = soak::run(&machine, &soak);
