@@ -8,17 +8,21 @@ BUILD := tools/liveupdate/build
 
 # Read by the scripts and by liveupdate-vm.
 ACCEL ?= tcg
-export KSRC QEMU_EXTRA KCMDLINE_EXTRA ACCEL
+FUZZ_SECONDS ?= 60
+export FUZZ_SECONDS KSRC QEMU_EXTRA KCMDLINE_EXTRA ACCEL
 # Makefiles of the kernel's own tools know a variable of this name too.
 unexport DEBUG
 
-.PHONY: help demo check soak kernel overlay patches vm clean distclean
+.PHONY: help demo check fuzz soak kernel overlay patches vm clean distclean
 
 help:
 	@$(BUILD)/help.sh
 
 demo:
 	@$(BUILD)/demo.sh
+
+fuzz:
+	@$(BUILD)/fuzz.sh
 
 check:
 	@$(BUILD)/check.sh $(if $(filter 1,$(DEBUG)),debug)

@@ -19,6 +19,7 @@ set -euo pipefail
 . "$BUILD_DIR/checks/host-tests.sh"
 . "$BUILD_DIR/checks/clippy.sh"
 . "$BUILD_DIR/checks/sparse.sh"
+. "$BUILD_DIR/checks/fuzz.sh"
 . "$BUILD_DIR/checks/vm-tests.sh"
 . "$BUILD_DIR/checks/debug.sh"
 
@@ -35,10 +36,11 @@ if [ "${1:-}" = debug ]; then
 	exit
 fi
 
-"$BUILD_DIR/prerequisites.sh" source kernel rust vm check
+"$BUILD_DIR/prerequisites.sh" source kernel rust vm check fuzz
 "$BUILD_DIR/kernel.sh" vm
 patched_tree >/dev/null
 toolchain
+cargo_fuzz
 rust_tools
 rm -rf "$CHECK_LOGS"
 
@@ -47,5 +49,6 @@ check_checkpatch
 check_clippy
 check_sparse
 check_host_tests
+check_fuzz 20
 check_vm_tests
 totals

@@ -14,6 +14,8 @@ the host kernel (Linux $SERIES)
   make check              all tests, ends with "N passed, N failed"
   make check DEBUG=1      the tests that need a kexec, on a kernel with KASAN,
                           lockdep and the like; any report of it is a failure
+  make fuzz               fuzz what reads the state of another kernel, 60 s
+                          per target, FUZZ_SECONDS=n for another time
   make soak               damage what one kernel hands over to the next, 500
                           times in many ways; results in out/
   make kernel             build the patched kernel only

@@ -39,6 +39,9 @@ requirements() {
 	check	sparse				sparse
 	check	/usr/include/sys/capability.h	libcap-dev
 	check	dtc				device-tree-compiler
+	fuzz	g++				g++
+	fuzz	rustc				rustc-web
+	fuzz	cargo				cargo-web
 	EOF
 }
 

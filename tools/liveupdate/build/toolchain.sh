@@ -2,11 +2,12 @@
 # shellcheck shell=bash
 #
 # The Rust toolchain for the kernel: a rustc that comes with the sources of the
-# core library, libclang and bindgen; and clang, for what GCC cannot do together
-# with Rust. Sourced.
+# core library, libclang and bindgen; clang, for what GCC cannot do together with
+# Rust; and cargo-fuzz, for the host. Sourced.
 
 BINDGEN_MIN=0.71.1	# scripts/min-tool-version.sh of Linux 7.3
 BINDGEN_VERSION=0.73.2
+CARGO_FUZZ_VERSION=0.13.2
 RUSTC_MIN=1.85.0
 CLANG_MIN=17.0.1
 LIBCLANG_PATTERN='/usr/lib/llvm-*/lib/libclang-[0-9]*.so*'
@@ -72,6 +73,20 @@ find_cargo() {
 	command -v cargo || { [ -x "$HOME/.cargo/bin/cargo" ] &&
 		printf '%s' "$HOME/.cargo/bin/cargo"; } ||
 		die "no cargo (Debian: cargo-web)"
+}
+
+# cargo_fuzz: sets CARGO_FUZZ.
+cargo_fuzz() {
+	local cargo
+
+	CARGO_FUZZ=$TOOLS/bin/cargo-fuzz
+	[ -x "$CARGO_FUZZ" ] || CARGO_FUZZ=$(command -v cargo-fuzz || true)
+	[ -z "$CARGO_FUZZ" ] || return 0
+	cargo=$(find_cargo)
+	step "Building cargo-fuzz $CARGO_FUZZ_VERSION" "$LOGS/cargo-fuzz.log" \
+		"$cargo" install --locked --version "$CARGO_FUZZ_VERSION" \
+		--root "$TOOLS" cargo-fuzz
+	CARGO_FUZZ=$TOOLS/bin/cargo-fuzz
 }
 
 # toolchain: sets RUST_MAKE, the variables that the kernel's make needs.

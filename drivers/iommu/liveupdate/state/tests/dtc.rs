@@ -280,7 +280,7 @@ fn differences_are_seen() {
         |s| s.run_list[0] += 1,
         |s| s.run_list[1] += 1,
         |s| s.runs[0].checksum += 1,
-        |s| drop(s.runs.pop()),
+        |s| _ = s.runs.pop(),
         |s| s.domains[0].runs.first += 1,
         |s| s.domains[0].runs.count += 1,
         |s| s.hwpts[0].token += 0x100,

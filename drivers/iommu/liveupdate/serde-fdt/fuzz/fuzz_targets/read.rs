@@ -2,7 +2,7 @@
 
 //! Any input is rejected, or can be walked, written again, and then reads the same.
 //!
-//! Run with `cargo +nightly fuzz run read`.
+//! Run by `make fuzz`. The corpus begins with states of IOMMUs.
 
 #![no_main]
 
