@@ -30,7 +30,7 @@ struct Seen {
 fn attack(options: &Options, kind: &Kind<GuestRam>, cmdline: &str) -> Result<Seen> {
     let name = format!("control-{}", cmdline.rsplit('.').next().unwrap_or(""));
     let mut sessions = Sessions::start(options, &name)?;
-    undamaged(&mut sessions, false)?;
+    undamaged(&mut sessions)?;
     sessions.load_kernel(cmdline)?;
     let page = sessions.progress().context("the victim does nothing")?;
     let around = sessions.surroundings(page);

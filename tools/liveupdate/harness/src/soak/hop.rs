@@ -2,7 +2,7 @@
 //! One damaged hand-over.
 
 use super::attack::{Attack, Expected, Kind, Target};
-use super::sessions::{Outcome, Session, Sessions, Usage};
+use super::sessions::{Outcome, Session, Sessions, Usage, WORKS};
 use crate::ram::GuestRam;
 use crate::timeline::CRASHES;
 use anyhow::{Context, Result};
@@ -20,13 +20,15 @@ const IN_FLIGHT: u16 = 14;
 const AFTERWARDS: u16 = 3;
 /// What is left of the drive's queue is done after this.
 const DRAINED: Duration = Duration::from_secs(3);
+/// How the kernel says that a function does not come back.
+const NO_FUNCTION: &str = "cannot be retrieved";
 /// How the kernel says that memory is lost.
 const RESERVED: [&str; 2] = [" reserved: ", "are not as they were preserved"];
 /// How much memory may be lost, in KiB.
 const MUCH: u64 = 256;
 /// How the kernel says that it lets something not go on.
 const REASONS: [&str; 6] = [
-    "cannot be retrieved",
+    NO_FUNCTION,
     "rejected: ",
     "cannot go on",
     "blocks all DMA: ",
@@ -78,6 +80,18 @@ impl Record {
         lists.into_iter().flatten().cloned().collect()
     }
 
+    /// Whether the kernel has said why something does not go on, if so. That a function cannot be
+    /// retrieved says nothing about its iommufd.
+    fn says_why(&self) -> bool {
+        let iommufd = Stage::Iommufd.name();
+        let outcomes = [&self.victim, &self.healthy];
+        let mut reasons = self.reasons.iter();
+        if outcomes.iter().any(|outcome| outcome.starts_with(iommufd)) {
+            return reasons.any(|reason| !reason.contains(NO_FUNCTION));
+        }
+        outcomes.iter().all(|outcome| *outcome == WORKS) || !self.reasons.is_empty()
+    }
+
     fn expect(&mut self, session: Session, outcome: &Outcome, attack: Option<&Attack>) {
         let expected = match (session, attack) {
             (Session::Victim, Some(attack)) => attack.victim,
@@ -122,8 +136,6 @@ pub struct Plan<'a> {
     pub kind: Option<&'a Kind<GuestRam>>,
     /// What it is made of.
     pub rng: Rng,
-    /// Whether the new kernel is to believe everything.
-    pub trust: bool,
     /// What kernels use in the end, when it is known.
     pub usage: Option<Usage>,
 }
@@ -152,7 +164,7 @@ impl Plan<'_> {
         let start = Instant::now();
         record.number = self.number;
         record.kind = self.kind.map_or("none", |kind| kind.name).into();
-        sessions.load_kernel(if self.trust { TRUST } else { CHECK_TABLES })?;
+        sessions.load_kernel(CHECK_TABLES)?;
         if self.kind.is_some_and(|kind| kind.shared) {
             sessions.complete()?;
         } else {
@@ -174,10 +186,7 @@ impl Plan<'_> {
         record.seconds = start.elapsed().as_secs_f64();
 
         let usage = result?;
-        let rejected = [&record.victim, &record.healthy]
-            .iter()
-            .any(|o| *o != "works");
-        if rejected && record.reasons.is_empty() && !self.trust {
+        if !record.says_why() {
             let problem = "nothing in the kernel log says why";
             record.problems.push(problem.into());
         }

@@ -63,7 +63,7 @@ impl Worker<'_> {
                 let name = format!("{}-{}", self.name, self.machines);
                 self.machines += 1;
                 let mut sessions = Sessions::start(self.options, &name)?;
-                let usage = undamaged(&mut sessions, false)?;
+                let usage = undamaged(&mut sessions)?;
                 (sessions, usage)
             }
         };
@@ -76,7 +76,6 @@ impl Worker<'_> {
             number,
             kind: Some(kind),
             rng,
-            trust: false,
             usage: Some(*usage),
         };
         let mut record = Record::default();
@@ -90,12 +89,11 @@ impl Worker<'_> {
 }
 
 /// Hands over without damage; returns what the new kernel uses in the end.
-fn undamaged(sessions: &mut Sessions, trust: bool) -> Result<Usage> {
+fn undamaged(sessions: &mut Sessions) -> Result<Usage> {
     let plan = Plan {
         number: 0,
         kind: None,
         rng: Rng::with_seed(0),
-        trust,
         usage: None,
     };
     let mut record = Record::default();

@@ -3,6 +3,7 @@
 
 use super::Soak;
 use super::hop::Record;
+use super::sessions::WORKS;
 use crate::status::Status;
 use crate::verdict::Property;
 use anyhow::{Context, Result};
@@ -77,7 +78,6 @@ fn general(reason: &str) -> String {
 
 impl Report {
     pub(super) fn new(soak: &Soak, handovers: Vec<Record>, errors: Vec<String>) -> Self {
-        const WORKS: &str = "works";
         let count = |what: fn(&&Record) -> bool| handovers.iter().filter(what).count();
         let mut kinds: BTreeMap<String, Kind> = BTreeMap::new();
         let mut reasons = BTreeMap::new();

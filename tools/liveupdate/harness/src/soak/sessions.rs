@@ -116,6 +116,9 @@ impl Usage {
     }
 }
 
+/// What a session is said to do that comes to its end.
+pub const WORKS: &str = "works";
+
 /// How far a session came.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Outcome {
@@ -481,7 +484,7 @@ impl Outcome {
     /// In a few words.
     pub fn describe(&self) -> String {
         match self {
-            Self::Works => "works".into(),
+            Self::Works => WORKS.into(),
             Self::FailedClosed(stage, errno) => format!("{} {errno}", stage.name()),
         }
     }
