@@ -5,16 +5,22 @@
  * Test only, see CONFIG_IOMMU_LIVEUPDATE_DAMAGE.
  */
 #include <linux/debugfs.h>
-#include <linux/moduleparam.h>
+#include <linux/init.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 
+#include <asm/cmdline.h>
+
 #include "../iommu-priv.h"
 #include "hooks.h"
 
-bool iommu_liveupdate_trust;
-module_param_named(trust, iommu_liveupdate_trust, bool, 0400);
+/* Whether the command line says that damage is to be believed. */
+bool iommu_liveupdate_trust(void)
+{
+	return cmdline_find_option_bool(saved_command_line,
+					"iommu_liveupdate.trust=1") > 0;
+}
 
 static ssize_t damage_write(struct file *file, const char __user *buf,
 			    size_t count, loff_t *pos)

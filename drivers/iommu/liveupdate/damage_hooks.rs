@@ -40,8 +40,8 @@ static LIST: Atomic<*mut List> = Atomic::new(ptr::null_mut());
 
 /// Whether checks of what the previous kernel has handed over are to be skipped.
 pub(crate) fn is_trusting() -> bool {
-    // SAFETY: Written only while the command line is parsed, before any other user.
-    unsafe { bindings::iommu_liveupdate_trust }
+    // SAFETY: The function has no preconditions.
+    unsafe { bindings::iommu_liveupdate_trust() }
 }
 
 /// Replaces the list of writes.

@@ -222,12 +222,8 @@ struct device *vfio_liveupdate_find(u16 segment, u16 requester_id);
 struct file *vfio_liveupdate_retrieve(struct device *dev);
 /* end vfio */
 
-#ifdef CONFIG_IOMMU_LIVEUPDATE_DAMAGE
-/* Implemented in drivers/iommu/liveupdate/damage_hooks.rs */
+/* With CONFIG_IOMMU_LIVEUPDATE_DAMAGE only, in damage_hooks.rs and damage.c */
 int iommu_liveupdate_set_damage(const void *list, size_t size);
-
-/* Implemented in drivers/iommu/liveupdate/damage.c */
-extern bool iommu_liveupdate_trust;
-#endif
+bool iommu_liveupdate_trust(void);
 
 #endif /* _DRIVERS_IOMMU_LIVEUPDATE_HOOKS_H */

@@ -236,9 +236,15 @@ mod tests {
             touched: vec!["here".into()],
             ..good.clone()
         };
+        let holds = |report: &Report| {
+            let properties = report.properties();
+            properties.iter().map(|p| p.holds).collect::<Vec<_>>()
+        };
+        let short = Report::new(&soak, vec![good.clone()], Vec::new());
+        assert_eq!(holds(&short), [true, false]);
+
         let report = Report::new(&soak, vec![good, bad], Vec::new());
-        let holds: Vec<_> = report.properties().iter().map(|p| p.holds).collect();
-        assert_eq!(holds, [true, false]);
+        assert_eq!(holds(&report), [true, false, true]);
         assert!(report.text().unwrap().contains("    1 canaries touched"));
     }
 }
