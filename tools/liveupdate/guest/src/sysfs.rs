@@ -2,11 +2,29 @@
 //! PCI functions in sysfs.
 
 use anyhow::{Context, Result};
+use nix::errno::Errno;
 use protocol::Device;
 use std::fs;
-use std::path::PathBuf;
+use std::io::Error;
+use std::path::{Path, PathBuf};
 
 const DEVICES: &str = "/sys/bus/pci/devices";
+
+/// The id in `path`, unless the function goes away meanwhile: its files go before its link.
+fn read_id(path: &Path) -> Result<Option<u16>> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if is_gone(&error) => return Ok(None),
+        Err(error) => return Err(error).context(path.display().to_string()),
+    };
+    let digits = text.trim().trim_start_matches("0x");
+    Ok(Some(u16::from_str_radix(digits, 16)?))
+}
+
+fn is_gone(error: &Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::ENOENT | Errno::ENODEV))
+}
 
 /// A PCI function.
 pub struct Function {
@@ -25,15 +43,9 @@ impl Function {
         let (vendor, id) = device.pci_id();
         for entry in fs::read_dir(DEVICES).context(DEVICES)? {
             let entry = entry?;
-            let read = |file: &str| -> Result<u16> {
-                let path = entry.path().join(file);
-                let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-                Ok(u16::from_str_radix(
-                    text.trim().trim_start_matches("0x"),
-                    16,
-                )?)
-            };
-            if read("vendor")? == vendor && read("device")? == id {
+            if read_id(&entry.path().join("vendor"))? == Some(vendor)
+                && read_id(&entry.path().join("device"))? == Some(id)
+            {
                 return Ok(Some(Self {
                     address: entry.file_name().to_string_lossy().into_owned(),
                 }));

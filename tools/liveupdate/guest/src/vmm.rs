@@ -71,6 +71,8 @@ impl PassedThrough {
 
 /// All files stay open until the kexec: closing a function stops its DMA.
 pub struct Vmm {
+    /// What its guest was made with, whatever became of it.
+    devices: Vec<Device>,
     functions: Vec<PassedThrough>,
     iommufd: Option<Iommufd>,
     memory: Option<GuestMemory>,
@@ -107,6 +109,7 @@ impl Vmm {
     /// A VMM that has nothing yet but a name for its session.
     pub fn new(session: &str) -> Self {
         Self {
+            devices: Vec::new(),
             functions: Vec::new(),
             iommufd: None,
             memory: None,
@@ -139,6 +142,7 @@ impl Vmm {
             Ok(function)
         });
         Ok(Self {
+            devices: config.devices.clone(),
             functions: functions.collect::<Result<_>>()?,
             iommufd: Some(iommufd),
             memory: Some(memory),
@@ -146,10 +150,10 @@ impl Vmm {
         })
     }
 
-    /// The part of the memory that its functions may reach.
+    /// The part of the memory that its functions may reach. It does not shrink when one is
+    /// unplugged.
     fn reach(&self) -> Result<Range<usize>> {
-        let devices: Vec<_> = self.functions.iter().map(|f| f.device).collect();
-        Ok(reach(self.memory()?, &devices))
+        Ok(reach(self.memory()?, &self.devices))
     }
 
     /// Brings the devices up.
@@ -238,6 +242,7 @@ impl Vmm {
     /// Retrieves the vfio file of each of `devices`; it is the only way to open them. One that was
     /// unplugged meanwhile does not come back; returns what each gave.
     pub fn retrieve_functions(&mut self, devices: &[Device]) -> Result<Vec<DeviceOutcome>> {
+        self.devices = devices.to_vec();
         let mut outcomes = Vec::new();
         for &device in devices {
             Self::bind_to_vfio_pci(device)?;
