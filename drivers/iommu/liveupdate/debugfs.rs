@@ -46,6 +46,29 @@ fn for_each_outgoing(f: impl FnMut(u64, &[u8], Option<&RunList<'_>>)) {
     });
 }
 
+/// What is handed over, except for pages.
+#[derive(Default)]
+pub(crate) struct Size {
+    /// Entries in all run lists.
+    pub(crate) runs: usize,
+    /// Bytes of the index, the states, and both copies of the run lists.
+    pub(crate) bytes: usize,
+}
+
+/// Adds up what will be handed over.
+pub(crate) fn outgoing_size() -> Size {
+    let mut size = Size::default();
+
+    for_each_outgoing(|_, blob, runs| {
+        let runs = runs.copied().unwrap_or_default();
+        let lists = runs.as_bytes().len().saturating_mul(2);
+
+        size.runs = size.runs.saturating_add(runs.len());
+        size.bytes = size.bytes.saturating_add(blob.len()).saturating_add(lists);
+    });
+    size
+}
+
 /// Prints what will be handed over as a table.
 pub(crate) fn show_outgoing(m: &SeqFile) {
     for_each_outgoing(|phys, blob, runs| {

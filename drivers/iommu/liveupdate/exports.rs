@@ -6,6 +6,7 @@
 //! [`include/linux/iommu-liveupdate.h`](srctree/include/linux/iommu-liveupdate.h)
 
 use crate::{
+    counters,
     debugfs,
     hooks::{
         self,
@@ -258,6 +259,17 @@ pub(crate) unsafe extern "C" fn iommu_liveupdate_show(
     } else {
         debugfs::show_outgoing(m);
     }
+}
+
+/// Prints the counters.
+///
+/// # Safety
+///
+/// `m` must be the file that is being shown.
+#[export]
+pub(crate) unsafe extern "C" fn iommu_liveupdate_show_counters(m: *mut bindings::seq_file) {
+    // SAFETY: By the safety requirement.
+    counters::show(unsafe { SeqFile::from_raw(m) });
 }
 
 /// Copies the index of one direction and the states to which it leads, one after the other, and

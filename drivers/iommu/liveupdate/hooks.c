@@ -289,6 +289,13 @@ static int units_show(struct seq_file *m, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(units);
 
+static int counters_show(struct seq_file *m, void *unused)
+{
+	iommu_liveupdate_show_counters(m);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(counters);
+
 static ssize_t state_read(struct file *file, char __user *buf, size_t count,
 			  loff_t *pos)
 {
@@ -322,6 +329,7 @@ static int __init iommu_liveupdate_debugfs(void)
 	uintptr_t i;
 
 	debugfs_create_file("units", 0400, dir, NULL, &units_fops);
+	debugfs_create_file("counters", 0400, dir, NULL, &counters_fops);
 	for (i = 0; i < ARRAY_SIZE(names); i++) {
 		debugfs_create_file(names[i][0], 0400, dir, (void *)i,
 				    &table_fops);

@@ -89,6 +89,7 @@ bool iommu_liveupdate_may_attach(struct iommu_domain *domain,
 				 struct device *dev);
 void iommu_liveupdate_show(struct seq_file *m,
 			   enum iommu_liveupdate_direction direction);
+void iommu_liveupdate_show_counters(struct seq_file *m);
 size_t iommu_liveupdate_copy_state(void *buf, size_t size,
 				   enum iommu_liveupdate_direction direction);
 int iommu_liveupdate_restore_hwpt(struct iommufd_ctx *ictx, u64 token,

@@ -6,6 +6,7 @@
 //!
 //! C header: `drivers/iommu/liveupdate/hooks.h`
 
+use crate::counters;
 use core::{
     iter,
     ptr::{
@@ -447,7 +448,9 @@ pub(crate) fn uses_test_feature() -> bool {
 /// There must be a page from iommu-pages at `phys`.
 pub(crate) unsafe fn preserve_page(phys: u64) -> Result {
     // SAFETY: By the safety requirement.
-    to_result(unsafe { bindings::iommu_liveupdate_preserve_page(phys) })
+    to_result(unsafe { bindings::iommu_liveupdate_preserve_page(phys) })?;
+    counters::KHO_ENTRIES.add(1);
+    Ok(())
 }
 
 /// Undoes [`preserve_page`].
@@ -458,6 +461,7 @@ pub(crate) unsafe fn preserve_page(phys: u64) -> Result {
 pub(crate) unsafe fn unpreserve_page(phys: u64) {
     // SAFETY: By the safety requirement.
     unsafe { bindings::iommu_liveupdate_unpreserve_page(phys) };
+    counters::KHO_ENTRIES.sub(1);
 }
 
 /// Whether the previous kernel preserved a single page at `phys` that nobody has restored yet.
@@ -564,6 +568,10 @@ impl page_table::Tables for DirectMap {
         if index >= page_table::ENTRIES {
             return None;
         }
+        // Whoever looks into a table begins there.
+        if index == 0 {
+            counters::PAGES_WALKED.add(1);
+        }
         // SAFETY: The entry is inside the page. Hardware may set bits in it: a volatile read.
         Some(unsafe { page.as_ptr().add(usize::from(index)).read_volatile() })
     }
@@ -574,6 +582,7 @@ impl runs::Checksum for DirectMap {
         // SAFETY: The function accepts any address.
         let page = unsafe { bindings::iommu_liveupdate_map_page(page) };
 
+        counters::PAGES_CHECKSUMMED.add(1);
         // SAFETY: C returns a page in the direct map or NULL. Whoever writes to it meanwhile changes
         // nothing but the checksum.
         (!page.is_null()).then(|| unsafe { bindings::xxh64(page, PAGE_SIZE, checksum) })

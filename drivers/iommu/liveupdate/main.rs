@@ -14,8 +14,9 @@
 //! | verify | `verify.rs` | restored page tables are compared with new ones |
 //! | reap | `retrieved.rs`, `reclaim.rs` | what was restored is given back |
 //!
-//! The record, and what is decided from it without a kernel, is in the crate `liveupdate_state`.
+//! `counters.rs` counts what that takes. The record, and what is decided from it without a kernel, is in the crate `liveupdate_state`.
 
+mod counters;
 #[cfg(CONFIG_IOMMU_LIVEUPDATE_DAMAGE)]
 mod damage;
 #[cfg(CONFIG_IOMMU_LIVEUPDATE_DAMAGE)]
