@@ -90,6 +90,7 @@ void iommu_liveupdate_leave_domain(struct iommu_domain *domain,
 				   struct device *dev);
 bool iommu_liveupdate_may_claim(struct device *dev, void *owner);
 void iommu_liveupdate_stop_devices(void);
+void iommu_liveupdate_count_replaced(unsigned int flushes);
 #else
 static inline u64 iommu_liveupdate_offer(const void *image, size_t image_len,
 					 const char *cmdline,
@@ -119,6 +120,10 @@ static inline bool iommu_liveupdate_may_claim(struct device *dev, void *owner)
 }
 
 static inline void iommu_liveupdate_stop_devices(void)
+{
+}
+
+static inline void iommu_liveupdate_count_replaced(unsigned int flushes)
 {
 }
 #endif

@@ -82,8 +82,8 @@ pub(crate) static POOL_PAGES_IN_USE: Counter = Counter::new();
 pub(crate) static ENTRIES_REPLACED: Counter = Counter::new();
 /// Invalidations of the hardware's caches that were asked for because of that.
 pub(crate) static REPLACE_FLUSHES: Counter = Counter::new();
-/// Context tables in which entries were looked for that have to go.
-pub(crate) static BUSSES_SCRUBBED: Counter = Counter::new();
+/// Buses whose context tables were searched for entries that have to go.
+pub(crate) static BUSES_SCRUBBED: Counter = Counter::new();
 
 const COUNTERS: [(&str, &Counter); 11] = [
     ("kho_entries", &KHO_ENTRIES),
@@ -96,8 +96,13 @@ const COUNTERS: [(&str, &Counter); 11] = [
     ("pool_pages_in_use", &POOL_PAGES_IN_USE),
     ("entries_replaced", &ENTRIES_REPLACED),
     ("replace_flushes", &REPLACE_FLUSHES),
-    ("busses_scrubbed", &BUSSES_SCRUBBED),
+    ("buses_scrubbed", &BUSES_SCRUBBED),
 ];
+
+/// How many table pages were looked into or read, for whatever reason.
+pub(crate) fn pages_read() -> u64 {
+    PAGES_WALKED.get().saturating_add(PAGES_CHECKSUMMED.get())
+}
 
 /// How many entries KHO makes of `pages` pages at `base` that are preserved at once: one for each
 /// naturally aligned power of two of pages. Where memory of several NUMA nodes meets, it makes more.

@@ -40,6 +40,7 @@ use kernel::{
     error::from_result,
     ffi::{
         c_int,
+        c_uint,
         c_void, //
     },
     prelude::*,
@@ -259,6 +260,17 @@ pub(crate) unsafe extern "C" fn iommu_liveupdate_show(
     } else {
         debugfs::show_outgoing(m);
     }
+}
+
+/// Counts an entry of the hardware's tables that was exchanged while it was in use.
+///
+/// # Safety
+///
+/// None; C has no notion of it.
+#[export]
+pub(crate) unsafe extern "C" fn iommu_liveupdate_count_replaced(flushes: c_uint) {
+    counters::ENTRIES_REPLACED.add(1);
+    counters::REPLACE_FLUSHES.add(flushes.into());
 }
 
 /// Prints the counters.

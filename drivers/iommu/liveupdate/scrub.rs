@@ -6,8 +6,12 @@
 //! the entry has to be gone before that kernel starts.
 
 use crate::{
+    counters,
     hooks::DirectMap,
-    sealed::Sealed, //
+    sealed::{
+        self,
+        Sealed, //
+    }, //
 };
 use kernel::{
     prelude::*,
@@ -26,11 +30,14 @@ use liveupdate_state::{
 ///
 /// It is written and read while the kernel shuts down, when no memory can be allocated.
 static PRESERVED: Preserved = Preserved {
+    buses: [const { Atomic::new(0) }; 4],
     context_tables: [const { Atomic::new(0) }; 256],
     requester_ids: [const { Atomic::new(0) }; 1024],
 };
 
 struct Preserved {
+    /// A bit for each bus for which there is anything else.
+    buses: [Atomic<u64>; 4],
     /// The address of the context table for each bus, 0 for none.
     context_tables: [Atomic<u64>; 256],
     /// A bit for each requester id.
@@ -38,15 +45,42 @@ struct Preserved {
 }
 
 impl Preserved {
+    /// Forgets everything, in time that grows with what there is.
     fn clear(&self) {
-        for word in Iterator::chain(self.context_tables.iter(), &self.requester_ids) {
+        for (first, word) in (0..).step_by(64).zip(&self.buses) {
+            let mut buses = word.xchg(0, Relaxed);
+
+            while buses != 0 {
+                self.clear_bus(first | buses.trailing_zeros() as usize);
+                buses &= buses.wrapping_sub(1);
+            }
+        }
+    }
+
+    fn clear_bus(&self, bus: usize) {
+        if let Some(table) = self.context_tables.get(bus) {
+            table.store(0, Relaxed);
+        }
+        for word in self
+            .requester_ids
+            .iter()
+            .skip(bus.saturating_mul(4))
+            .take(4)
+        {
             word.store(0, Relaxed);
+        }
+    }
+
+    fn note_bus(&self, bus: u8) {
+        if let Some(word) = self.buses.get(usize::from(bus / 64)) {
+            word.store(word.load(Relaxed) | 1 << (bus % 64), Relaxed);
         }
     }
 
     /// Adds what belongs to the devices of `tree`, as far as hardware has it too.
     fn add(&self, tree: &impl Tree, unit: &Unit<'_>) {
         for (bus, table) in unit.context_tables.iter() {
+            self.note_bus(bus);
             if let Some(word) = self.context_tables.get(usize::from(bus)) {
                 word.store(table, Relaxed);
             }
@@ -127,12 +161,17 @@ pub(crate) fn scrub(sealed: &Sealed, found: &Unit<'_>) -> bool {
         |id, _| PRESERVED.has_requester_id(id),
     );
     match scrubbed {
-        Some(scrubbed) => pr_info!(
-            "unit at {:#x} goes on: {} entries kept, {} cleared\n",
-            found.register_base,
-            scrubbed.kept,
-            scrubbed.cleared
-        ),
+        Some(scrubbed) => {
+            counters::BUSES_SCRUBBED.add(scrubbed.context_tables.into());
+            pr_info!(
+                "unit at {:#x} goes on: {} entries kept, {} cleared, on {} buses, {} table pages read\n",
+                found.register_base,
+                scrubbed.kept,
+                scrubbed.cleared,
+                scrubbed.context_tables,
+                sealed::pages_read()
+            );
+        }
         None => {
             pr_err!(
                 "unit at {:#x} has lost its tables, blocking all DMA\n",

@@ -6,7 +6,10 @@
 //! when it is frozen, and from then on it is only read, in the very form in which the next kernel
 //! reads it.
 
-use crate::outgoing::STATE_SIZE;
+use crate::{
+    counters,
+    outgoing::STATE_SIZE, //
+};
 use core::slice;
 use kernel::{
     bindings,
@@ -14,6 +17,7 @@ use kernel::{
     sync::atomic::{
         Acquire,
         Atomic,
+        Relaxed,
         Release, //
     }, //
 };
@@ -29,6 +33,9 @@ const STOPPED: u64 = 1;
 
 /// Physical address of the index, [`STOPPED`], or 0 for none.
 static SEALED: Atomic<u64> = Atomic::new(0);
+
+/// The value of [`counters::pages_read`] when something was published.
+static PAGES_READ: Atomic<u64> = Atomic::new(0);
 
 kernel::sync::global_lock! {
     // SAFETY: The only user of this module calls `init()` before anything else in it.
@@ -49,7 +56,16 @@ pub(crate) unsafe fn init() {
 pub(crate) fn publish(phys: u64) {
     let _guard = PUBLISHING.lock();
 
-    SEALED.store(phys, Release);
+    if SEALED.xchg(phys, Release) == 0 {
+        PAGES_READ.store(counters::pages_read(), Relaxed);
+    }
+}
+
+/// How many page-table pages this kernel has looked into since something was published.
+///
+/// The devices are without their VMM from then on, so that it should be none.
+pub(crate) fn pages_read() -> u64 {
+    counters::pages_read().saturating_sub(PAGES_READ.load(Relaxed))
 }
 
 /// Publishes that all devices are to be stopped, although there is a state.

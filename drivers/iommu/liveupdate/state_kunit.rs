@@ -241,6 +241,7 @@ mod tests {
         let is_context = |bus, table| unit.context_tables.get(bus) == Some(table);
         let scrubbed = vtd::scrub(&tables, ROOT_TABLE, is_context, keep).ok_or(ENOENT)?;
         assert_eq!((scrubbed.kept, scrubbed.cleared), (1, 2));
+        assert_eq!(scrubbed.context_tables, 1);
         assert!(attached(&[0x0208]));
         assert!(!attached(&[0x0208, 0x0210]));
 

@@ -7,6 +7,7 @@
 //! then faults, it does not roam.
 
 use crate::{
+    counters,
     flb::FLB,
     hooks::{
         self,
@@ -60,11 +61,13 @@ pub(crate) fn take_over(found: &hooks::Unit, iommu: &IntelIommu) -> Takeover {
         Ok(_) if found.is_scalable() => "it is in scalable mode",
         Ok(guard) => match adopt(&guard.get(), &unit, iommu) {
             Ok(scrubbed) => {
+                counters::BUSES_SCRUBBED.add(scrubbed.context_tables.into());
                 pr_info!(
-                    "unit at {:#x} taken over: {} entries kept, {} cleared\n",
+                    "unit at {:#x} taken over: {} entries kept, {} cleared, on {} buses\n",
                     unit.register_base,
                     scrubbed.kept,
-                    scrubbed.cleared
+                    scrubbed.cleared,
+                    scrubbed.context_tables
                 );
                 return Takeover::Adopt;
             }
@@ -302,9 +305,7 @@ fn retire_tables(incoming: &Incoming, found: &Unit<'_>) {
         .filter(|(bus, table)| is_known(*bus, *table))
         .map(|(_, table)| table);
     for (bus, table) in units().flat_map(|u| u.context_tables.iter()) {
-        let mut found = vtd::context_tables(&DirectMap, root_table);
-
-        if !found.any(|entry| entry == (bus, table)) {
+        if vtd::context_table(&DirectMap, root_table, bus) != Some(table) {
             pr_warn!(
                 "the table at {:#x} stays reserved: no entry leads to it\n",
                 table

@@ -150,6 +150,19 @@ pub struct Scrubbed {
     pub kept: u32,
     /// Present entries that were cleared, in root and context tables.
     pub cleared: u32,
+    /// Context tables that were looked into.
+    pub context_tables: u32,
+}
+
+impl Scrubbed {
+    fn count(&mut self, kept: bool) {
+        let counter = if kept {
+            &mut self.kept
+        } else {
+            &mut self.cleared
+        };
+        *counter = counter.saturating_add(1);
+    }
 }
 
 /// Clears every entry below the root table at `root_table` that nobody needs.
@@ -168,14 +181,6 @@ pub fn scrub<M: Memory>(
 ) -> Option<Scrubbed> {
     let root = memory.table(root_table)?;
     let mut scrubbed = Scrubbed::default();
-    let mut count = |kept: bool| {
-        let counter = if kept {
-            &mut scrubbed.kept
-        } else {
-            &mut scrubbed.cleared
-        };
-        *counter = counter.saturating_add(1);
-    };
 
     for bus in 0..=u8::MAX {
         let entry = RootEntry::new(root.read(bus));
@@ -185,10 +190,11 @@ pub fn scrub<M: Memory>(
 
         if !is_context(bus, address) || !entry.leads_to(address) {
             root.clear(bus);
-            count(false);
+            scrubbed.count(false);
             continue;
         }
         let context = memory.table(address)?;
+        scrubbed.context_tables = scrubbed.context_tables.saturating_add(1);
         for devfn in 0..=u8::MAX {
             let entry = ContextEntry::new(context.read(devfn));
 
@@ -198,7 +204,7 @@ pub fn scrub<M: Memory>(
                 if !kept {
                     context.clear(devfn);
                 }
-                count(kept);
+                scrubbed.count(kept);
             }
         }
     }
@@ -218,6 +224,12 @@ pub fn context_tables<M: Memory>(
 
         Some((bus, entry.context_table()?))
     })
+}
+
+/// The address of the context table to which the root table at `root_table` leads for `bus`, [`None`]
+/// if there is none.
+pub fn context_table<M: Memory>(memory: &M, root_table: u64, bus: u8) -> Option<u64> {
+    RootEntry::new(memory.table(root_table)?.read(bus)).context_table()
 }
 
 /// Clears every entry of the root table at `address`, so that no request is translated.
