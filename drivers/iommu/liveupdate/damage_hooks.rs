@@ -119,7 +119,7 @@ fn each_page(write: Write<'_>, mut f: impl FnMut(NonNull<u8>, &[u8])) -> Result 
         (part, rest) = rest.split_at(rest.len().min(PAGE_SIZE.saturating_sub(offset)));
 
         // SAFETY: The function accepts any address.
-        let page = unsafe { bindings::iommu_liveupdate_map_page(phys - offset as u64) };
+        let page = unsafe { bindings::iommu_liveupdate_map_pages(phys - offset as u64, 1) };
         let page = NonNull::new(page.cast::<u8>()).ok_or(EFAULT)?;
 
         // SAFETY: The offset is inside the page.

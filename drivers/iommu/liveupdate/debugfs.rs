@@ -63,7 +63,7 @@ pub(crate) fn outgoing_size() -> Size {
         let runs = runs.copied().unwrap_or_default();
         let lists = runs.as_bytes().len().saturating_mul(2);
 
-        size.runs = size.runs.saturating_add(runs.len());
+        size.runs = size.runs.saturating_add(runs.runs().count());
         size.bytes = size.bytes.saturating_add(blob.len()).saturating_add(lists);
     });
     size
@@ -114,7 +114,7 @@ pub(crate) fn show_incoming(m: &SeqFile) {
 fn show(m: &SeqFile, tree: &impl Tree, runs: &RunList<'_>) {
     let owner = tree.owner();
 
-    seq_print!(m, "iommufd {} runs {}\n", owner, runs.len());
+    seq_print!(m, "iommufd {} runs {}\n", owner, runs.runs().count());
     for unit in tree.units() {
         seq_print!(
             m,

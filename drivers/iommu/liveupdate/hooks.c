@@ -8,6 +8,7 @@
 #include <linux/cacheflush.h>
 #include <linux/debugfs.h>
 #include <linux/generic_pt/iommu.h>
+#include <linux/ioport.h>
 #include <linux/kexec_handover.h>
 #include <linux/pci.h>
 #include <linux/pfn.h>
@@ -76,87 +77,62 @@ int iommu_liveupdate_describe_domain(struct iommu_domain *domain,
 	return ops->describe_domain(domain, record);
 }
 
-static struct pt_iommu *collect_tables(struct iommu_domain *domain,
-				       struct iommu_pages_list *tables)
+/*
+ * Call @found with each page of the page tables of @domain, which nobody may
+ * change meanwhile, until it returns an error.
+ *
+ * Return: 0, the error, or -EOPNOTSUPP for a domain that is not made by
+ * generic_pt, or whose tables are not single pages.
+ */
+int iommu_liveupdate_for_each_table(struct iommu_domain *domain,
+				    int (*found)(void *context, u64 page),
+				    void *context)
 {
+	struct iommu_pages_list tables = IOMMU_PAGES_LIST_INIT(tables);
 	struct pt_iommu *pt = iommupt_from_domain(domain);
-
-	if (pt)
-		pt->ops->collect_tables(pt, tables);
-	return pt;
-}
-
-/*
- * Preserve the page tables of @domain, which nobody may change meanwhile.
- *
- * Return: The number of pages, -EOPNOTSUPP for a domain that is not made by
- * generic_pt, or an error of KHO.
- */
-long iommu_liveupdate_preserve_tables(struct iommu_domain *domain)
-{
-	struct iommu_pages_list tables = IOMMU_PAGES_LIST_INIT(tables);
-
-	if (!collect_tables(domain, &tables))
-		return -EOPNOTSUPP;
-	return iommu_preserve_pages_list(&tables);
-}
-
-/*
- * Write the addresses of the table pages of @domain, at most @max, to @pages.
- *
- * Return: The number of pages, or -EOPNOTSUPP for a domain whose tables are not
- * single pages.
- */
-long iommu_liveupdate_list_tables(struct iommu_domain *domain, u64 *pages,
-				  size_t max)
-{
-	struct iommu_pages_list tables = IOMMU_PAGES_LIST_INIT(tables);
 	struct ioptdesc *table;
-	size_t count = 0;
 
-	if (!collect_tables(domain, &tables))
+	if (!pt)
 		return -EOPNOTSUPP;
+	pt->ops->collect_tables(pt, &tables);
 	list_for_each_entry(table, &tables.pages, iopt_freelist_elm) {
-		if (folio_order(ioptdesc_folio(table)))
+		struct folio *folio = ioptdesc_folio(table);
+		int ret;
+
+		if (folio_order(folio))
 			return -EOPNOTSUPP;
-		if (count < max)
-			pages[count] = PFN_PHYS(folio_pfn(ioptdesc_folio(table)));
-		count++;
+		ret = found(context, PFN_PHYS(folio_pfn(folio)));
+		if (ret)
+			return ret;
 	}
-	return count;
+	return 0;
 }
 
-/* Undo iommu_liveupdate_preserve_tables(). */
-void iommu_liveupdate_unpreserve_tables(struct iommu_domain *domain)
+int iommu_liveupdate_preserve_pages(phys_addr_t phys, u64 nr_pages)
 {
-	struct iommu_pages_list tables = IOMMU_PAGES_LIST_INIT(tables);
-
-	if (collect_tables(domain, &tables))
-		iommu_unpreserve_pages_list(&tables);
+	return kho_preserve_pages(phys_to_page(phys), nr_pages);
 }
 
-/* Free the page tables of a restored domain, whose pages this kernel owns. */
-void iommu_liveupdate_free_tables(struct iommu_domain *domain)
+void iommu_liveupdate_unpreserve_pages(phys_addr_t phys, u64 nr_pages)
 {
-	struct pt_iommu *pt = iommupt_from_domain(domain);
-
-	if (pt)
-		pt->ops->deinit(pt);
+	kho_unpreserve_pages(phys_to_page(phys), nr_pages);
 }
 
-int iommu_liveupdate_preserve_page(phys_addr_t phys)
+bool iommu_liveupdate_restore_pages(phys_addr_t phys, u64 nr_pages)
 {
-	return iommu_preserve_pages(phys_to_virt(phys));
+	return iommu_restore_pages(phys, nr_pages);
 }
 
-void iommu_liveupdate_unpreserve_page(phys_addr_t phys)
+/*
+ * Add pages that this kernel is going to restore to the statistics, or remove
+ * them. Whatever is at @phys.
+ */
+void iommu_liveupdate_account_pages(phys_addr_t phys, u64 nr_pages, bool add)
 {
-	iommu_unpreserve_pages(phys_to_virt(phys));
-}
+	unsigned long pfn = PHYS_PFN(phys);
 
-bool iommu_liveupdate_restore_page(phys_addr_t phys)
-{
-	return iommu_restore_pages(phys);
+	if (pfn_valid(pfn) && pfn_valid(pfn + nr_pages - 1))
+		iommu_account_pages(phys, nr_pages, add);
 }
 
 void iommu_liveupdate_free_page(phys_addr_t phys)
@@ -164,10 +140,10 @@ void iommu_liveupdate_free_page(phys_addr_t phys)
 	iommu_free_pages(phys_to_virt(phys));
 }
 
-/* Whether this kernel may have used the page before it looked. */
-bool iommu_liveupdate_is_scratch(phys_addr_t phys)
+/* Whether this kernel may have used one of the pages before it looked. */
+bool iommu_liveupdate_is_scratch(phys_addr_t phys, u64 nr_pages)
 {
-	return kho_scratch_overlap(phys, PAGE_SIZE);
+	return kho_scratch_overlap(phys, nr_pages << PAGE_SHIFT);
 }
 
 void iommu_liveupdate_cond_resched(void)
@@ -175,13 +151,22 @@ void iommu_liveupdate_cond_resched(void)
 	cond_resched();
 }
 
-/* The page at @phys in the direct map, or NULL if there is no memory. */
-void *iommu_liveupdate_map_page(phys_addr_t phys)
+static int add_pages(unsigned long pfn, unsigned long nr_pages, void *sum)
 {
-	if (!PAGE_ALIGNED(phys) || !pfn_valid(PHYS_PFN(phys)) ||
-	    !page_is_ram(PHYS_PFN(phys)))
+	*(unsigned long *)sum += nr_pages;
+	return 0;
+}
+
+/* The pages from @phys on in the direct map, or NULL if not all are memory. */
+void *iommu_liveupdate_map_pages(phys_addr_t phys, u64 nr_pages)
+{
+	unsigned long pfn = PHYS_PFN(phys);
+	unsigned long ram = 0;
+
+	if (!PAGE_ALIGNED(phys) || !pfn_valid(pfn))
 		return NULL;
-	return phys_to_virt(phys);
+	walk_system_ram_range(pfn, nr_pages, &ram, add_pages);
+	return ram == nr_pages ? phys_to_virt(phys) : NULL;
 }
 
 void iommu_liveupdate_flush_cache(void *virt, size_t size)

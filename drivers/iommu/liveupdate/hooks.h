@@ -106,17 +106,16 @@ iommu_liveupdate_alloc_domain(struct device *dev,
 void iommu_liveupdate_discard(struct device *dev);
 int iommu_liveupdate_describe_domain(struct iommu_domain *domain,
 				     struct iommu_liveupdate_domain *record);
-long iommu_liveupdate_preserve_tables(struct iommu_domain *domain);
-long iommu_liveupdate_list_tables(struct iommu_domain *domain, u64 *pages,
-				  size_t max);
-void iommu_liveupdate_unpreserve_tables(struct iommu_domain *domain);
-void iommu_liveupdate_free_tables(struct iommu_domain *domain);
-int iommu_liveupdate_preserve_page(phys_addr_t phys);
-void iommu_liveupdate_unpreserve_page(phys_addr_t phys);
-bool iommu_liveupdate_restore_page(phys_addr_t phys);
+int iommu_liveupdate_for_each_table(struct iommu_domain *domain,
+				    int (*found)(void *context, u64 page),
+				    void *context);
+int iommu_liveupdate_preserve_pages(phys_addr_t phys, u64 nr_pages);
+void iommu_liveupdate_unpreserve_pages(phys_addr_t phys, u64 nr_pages);
+bool iommu_liveupdate_restore_pages(phys_addr_t phys, u64 nr_pages);
+void iommu_liveupdate_account_pages(phys_addr_t phys, u64 nr_pages, bool add);
 void iommu_liveupdate_free_page(phys_addr_t phys);
-bool iommu_liveupdate_is_scratch(phys_addr_t phys);
-void *iommu_liveupdate_map_page(phys_addr_t phys);
+bool iommu_liveupdate_is_scratch(phys_addr_t phys, u64 nr_pages);
+void *iommu_liveupdate_map_pages(phys_addr_t phys, u64 nr_pages);
 void iommu_liveupdate_cond_resched(void);
 void iommu_liveupdate_flush_cache(void *virt, size_t size);
 int iommu_liveupdate_identify(struct device *dev,

@@ -2,11 +2,18 @@
 
 //! Safe wrappers of what the live update code asks of C.
 //!
-//! Together with `exports.rs` and `iommufd_hooks.rs`, the only place that knows of raw pointers.
+//! Together with `exports.rs` and the other `*_hooks.rs`, the only place that knows of raw pointers.
 //!
 //! C header: `drivers/iommu/liveupdate/hooks.h`
 
-use crate::counters;
+use crate::{
+    counters,
+    tables_hooks::{
+        account,
+        claim_pages,
+        preserved_pages, //
+    }, //
+};
 use core::{
     iter,
     ptr::{
@@ -22,8 +29,6 @@ use kernel::{
         from_err_ptr,
         to_result, //
     },
-    ffi::c_long,
-    kho,
     page::PAGE_SIZE,
     prelude::*,
     sync::aref::ARef, //
@@ -35,6 +40,7 @@ use liveupdate_state::{
     vtd,
     Domain as DomainRecord,
     PciAddress,
+    Run,
     RunRange, //
 };
 
@@ -105,42 +111,6 @@ impl Domain {
         Ok(domain_record(&record, 0, 0))
     }
 
-    /// Preserves the page tables, which nobody may change from now on, and returns the sorted
-    /// addresses of their pages. Those of a restored domain must belong to this kernel.
-    ///
-    /// # Errors
-    ///
-    /// `EOPNOTSUPP` for a page-table format that generic_pt does not know, `ENOMEM`, otherwise from
-    /// KHO.
-    pub(crate) fn preserve_tables(self) -> Result<KVVec<u64>> {
-        // SAFETY: The domain is alive.
-        let count = to_count(unsafe { bindings::iommu_liveupdate_preserve_tables(self.as_ptr()) })?;
-
-        self.list_tables(count)
-            .inspect_err(|_| self.unpreserve_tables())
-    }
-
-    /// Returns the sorted addresses of the pages of the page tables, `count` in number.
-    fn list_tables(self, count: usize) -> Result<KVVec<u64>> {
-        let mut pages = KVVec::from_elem(0, count, GFP_KERNEL)?;
-        // SAFETY: The domain is alive, and there is room for `count` addresses.
-        let listed = to_count(unsafe {
-            bindings::iommu_liveupdate_list_tables(self.as_ptr(), pages.as_mut_ptr(), pages.len())
-        })?;
-
-        if listed != count {
-            return Err(EINVAL);
-        }
-        pages.sort_unstable();
-        Ok(pages)
-    }
-
-    /// Undoes [`preserve_tables`](Self::preserve_tables).
-    pub(crate) fn unpreserve_tables(self) {
-        // SAFETY: The domain is alive.
-        unsafe { bindings::iommu_liveupdate_unpreserve_tables(self.as_ptr()) };
-    }
-
     /// Allocates an immutable domain for the page tables to which the previous kernel attached
     /// `device`.
     ///
@@ -173,16 +143,6 @@ impl Domain {
         Ok(Self(NonNull::new(domain).ok_or(ENOMEM)?))
     }
 
-    /// Frees the page tables of a restored domain, whose pages belong to this kernel.
-    ///
-    /// # Safety
-    ///
-    /// The domain must not be attached, and only be freed afterwards.
-    pub(crate) unsafe fn free_tables(self) {
-        // SAFETY: By the safety requirement.
-        unsafe { bindings::iommu_liveupdate_free_tables(self.as_ptr()) };
-    }
-
     /// Frees a domain that [`restore`](Self::restore) returned, but not its page tables.
     ///
     /// # Safety
@@ -192,11 +152,6 @@ impl Domain {
         // SAFETY: By the safety requirement.
         unsafe { bindings::iommu_domain_free(self.as_ptr()) };
     }
-}
-
-/// The count that a function of C returned, or its error.
-fn to_count(ret: c_long) -> Result<usize> {
-    usize::try_from(ret).map_err(|_| i32::try_from(ret).map_or(EINVAL, Error::from_errno))
 }
 
 /// How the driver says that a device is attached to its domain.
@@ -448,7 +403,7 @@ pub(crate) fn uses_test_feature() -> bool {
 /// There must be a page from iommu-pages at `phys`.
 pub(crate) unsafe fn preserve_page(phys: u64) -> Result {
     // SAFETY: By the safety requirement.
-    to_result(unsafe { bindings::iommu_liveupdate_preserve_page(phys) })?;
+    to_result(unsafe { bindings::iommu_liveupdate_preserve_pages(phys, 1) })?;
     counters::KHO_ENTRIES.add(1);
     Ok(())
 }
@@ -460,14 +415,13 @@ pub(crate) unsafe fn preserve_page(phys: u64) -> Result {
 /// The page must be one that was preserved.
 pub(crate) unsafe fn unpreserve_page(phys: u64) {
     // SAFETY: By the safety requirement.
-    unsafe { bindings::iommu_liveupdate_unpreserve_page(phys) };
+    unsafe { bindings::iommu_liveupdate_unpreserve_pages(phys, 1) };
     counters::KHO_ENTRIES.sub(1);
 }
 
 /// Whether the previous kernel preserved a single page at `phys` that nobody has restored yet.
 pub(crate) fn is_preserved_page(phys: u64) -> bool {
-    // SAFETY: The function accepts any address.
-    kho::preserved_order(phys) == Ok(0) && !unsafe { bindings::iommu_liveupdate_is_scratch(phys) }
+    preserved_pages(phys) == Some(1)
 }
 
 /// The checksum of `bytes` (XXH64).
@@ -476,24 +430,18 @@ pub(crate) fn checksum(bytes: &[u8]) -> u64 {
     unsafe { bindings::xxh64(bytes.as_ptr().cast(), bytes.len(), 0) }
 }
 
-/// Makes a preserved page one of iommu-pages of this kernel.
+/// Makes a page that was preserved on its own one of iommu-pages of this kernel.
 ///
 /// # Errors
 ///
-/// `ENOENT` if there is no preserved page at `phys`.
+/// `ENOENT` if there is no such page at `phys`.
 pub(crate) fn restore_page(phys: u64) -> Result {
-    if !is_preserved_page(phys) {
-        return Err(ENOENT);
-    }
-    // SAFETY: There is a preserved page.
-    if unsafe { bindings::iommu_liveupdate_restore_page(phys) } {
-        Ok(())
-    } else {
-        Err(ENOENT)
-    }
+    claim_pages(phys, 1)?;
+    account(phys, 1, true);
+    Ok(())
 }
 
-/// Frees a page that [`restore_page`] made one of this kernel.
+/// Frees a page of iommu-pages, and removes it from the statistics.
 ///
 /// # Safety
 ///
@@ -552,7 +500,7 @@ impl vtd::Memory for DirectMap {
 
     fn table(&self, address: u64) -> Option<LiveTable> {
         // SAFETY: The function accepts any address.
-        let page = unsafe { bindings::iommu_liveupdate_map_page(address) };
+        let page = unsafe { bindings::iommu_liveupdate_map_pages(address, 1) };
 
         // INVARIANT: C returns a page in the direct map or NULL.
         NonNull::new(page.cast()).map(LiveTable)
@@ -562,7 +510,7 @@ impl vtd::Memory for DirectMap {
 impl page_table::Tables for DirectMap {
     fn entry(&self, table: u64, index: u16) -> Option<u64> {
         // SAFETY: The function accepts any address.
-        let page = unsafe { bindings::iommu_liveupdate_map_page(table) };
+        let page = unsafe { bindings::iommu_liveupdate_map_pages(table, 1) };
         let page: NonNull<u64> = NonNull::new(page.cast())?;
 
         if index >= page_table::ENTRIES {
@@ -577,21 +525,39 @@ impl page_table::Tables for DirectMap {
     }
 }
 
-impl runs::Checksum for DirectMap {
-    fn page(&self, page: u64, checksum: u64) -> Option<u64> {
-        // SAFETY: The function accepts any address.
-        let page = unsafe { bindings::iommu_liveupdate_map_page(page) };
+/// How many pages are read before other tasks may run.
+const BATCH: u64 = 512;
 
-        counters::PAGES_CHECKSUMMED.add(1);
-        // SAFETY: C returns a page in the direct map or NULL. Whoever writes to it meanwhile changes
-        // nothing but the checksum.
-        (!page.is_null()).then(|| unsafe { bindings::xxh64(page, PAGE_SIZE, checksum) })
+impl runs::Checksum for DirectMap {
+    fn pages(&self, run: &Run, checksum: u64) -> Option<u64> {
+        // SAFETY: The function accepts any range.
+        let first = unsafe { bindings::iommu_liveupdate_map_pages(run.base, run.pages.into()) }
+            .cast::<u8>();
+        let mut sum = checksum;
+
+        if first.is_null() {
+            return None;
+        }
+        counters::PAGES_CHECKSUMMED.add(run.pages.into());
+        for page in 0..u64::from(run.pages) {
+            if page % BATCH == 0 {
+                cond_resched();
+            }
+            // SAFETY: C returns as many pages in the direct map, or NULL. Whoever writes to them
+            // meanwhile changes nothing but the checksum.
+            sum = unsafe {
+                let page = first.add(page as usize * PAGE_SIZE);
+
+                bindings::xxh64(page.cast(), PAGE_SIZE, sum)
+            };
+        }
+        Some(sum)
     }
 }
 
 impl hardware::Memory for DirectMap {
-    fn is_preserved(&self, address: u64) -> bool {
-        is_preserved_page(address)
+    fn preserved_pages(&self, address: u64) -> Option<u64> {
+        preserved_pages(address)
     }
 }
 

@@ -39,6 +39,7 @@ use liveupdate_state::{
     Key,
     PciAddress,
     RequesterIds,
+    RunGroup,
     RunList,
     RunListRecord,
     State,
@@ -55,17 +56,6 @@ pub(crate) struct DomainKey {
     pub(crate) number: u32,
 }
 
-/// Who owns the pages of a restored domain's tables.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TablePages {
-    /// Nobody in this kernel: they are still as the previous kernel preserved them.
-    Preserved,
-    /// This kernel, as if it had allocated them.
-    Owned,
-    /// Nobody any more, because the tables turned out to be damaged.
-    Damaged,
-}
-
 /// A domain that was restored.
 ///
 /// It is freed when neither a group nor a HWPT uses it and its session wants nothing of it any
@@ -76,8 +66,6 @@ pub(crate) struct RestoredDomain {
     pub(crate) key: DomainKey,
     /// The domain.
     pub(crate) domain: Domain,
-    /// The pages of its tables.
-    pub(crate) pages: TablePages,
     /// How many groups it is attached to.
     pub(crate) users: u32,
     /// Whether an object in an iommufd stands for it.
@@ -289,11 +277,11 @@ impl Incoming {
     }
 
     /// Finds the pages of a domain's tables.
-    pub(crate) fn runs(&self, key: DomainKey) -> Option<RunList<'_>> {
+    pub(crate) fn runs(&self, key: DomainKey) -> Option<RunGroup<'_>> {
         let domain = self.domain(key)?;
         let is_it = |i: &&Iommufd| i.records().is_ok_and(|r| r.owner == key.owner);
 
-        self.iommufds().find(is_it)?.runs()?.range(domain.runs)
+        self.iommufds().find(is_it)?.runs()?.group(domain.runs)
     }
 
     /// Finds the device at `address`, if it goes on, and the records with it.

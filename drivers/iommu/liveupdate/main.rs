@@ -43,6 +43,7 @@ mod sealed;
 mod serde_fdt_kunit;
 #[cfg(CONFIG_IOMMU_LIVEUPDATE_KUNIT_TEST)]
 mod state_kunit;
+mod tables_hooks;
 mod takeover;
 mod trust;
 mod verify;

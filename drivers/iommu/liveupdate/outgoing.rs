@@ -18,7 +18,8 @@ use crate::{
     incoming::check_state,
     retrieved,
     run_list,
-    sealed, //
+    sealed,
+    tables_hooks::PreservedTables, //
 };
 use kernel::{
     bindings,
@@ -66,10 +67,8 @@ pub(crate) struct HwptRequest {
 struct PreservedDomain {
     owner: u64,
     token: u64,
-    domain: Domain,
     record: DomainRecord,
-    /// The addresses of the table pages, sorted, until they are in the run list.
-    pages: KVVec<u64>,
+    tables: PreservedTables,
 }
 
 struct PreservedDevice {
@@ -237,7 +236,7 @@ impl Records {
 
     /// Writes the state of `owner` and adds it to the index.
     fn write_state(&mut self, owner: u64) -> Result {
-        let (run_list, ranges) = run_list::Outgoing::new(self.pages_of(owner))?;
+        let (run_list, ranges) = run_list::Outgoing::new(self.tables_of(owner))?;
         let domains = self.domains.iter_mut().filter(|d| d.owner == owner);
         for (domain, range) in domains.zip(ranges) {
             domain.record.runs = range;
@@ -272,10 +271,6 @@ impl Records {
             },
             GFP_KERNEL,
         )?;
-        // The next kernel has the list of them now.
-        for domain in self.domains.iter_mut().filter(|d| d.owner == owner) {
-            domain.pages = KVVec::new();
-        }
         self.write_index()
     }
 
@@ -286,10 +281,10 @@ impl Records {
         Some(state.bytes.phys())
     }
 
-    fn pages_of(&self, owner: u64) -> impl Iterator<Item = &[u64]> + Clone {
+    fn tables_of(&self, owner: u64) -> impl Iterator<Item = &PreservedTables> + Clone {
         let domains = self.domains.iter().filter(move |d| d.owner == owner);
 
-        domains.map(|d| d.pages.as_slice())
+        domains.map(|d| &d.tables)
     }
 
     /// More than the size of the state of `owner` in bytes.
@@ -360,16 +355,18 @@ impl Records {
             .inspect_err(|e| refuse(first, "its attachment cannot be described", e))?;
 
         self.domains.reserve(1, GFP_KERNEL)?;
-        retrieved::own(hwpt.domain)
-            .inspect_err(|e| refuse(first, "its restored page tables are damaged", e))?;
-        let pages = hwpt.domain.preserve_tables()?;
+        let tables = if hwpt.domain.is_restored() {
+            retrieved::preserve_again(hwpt.domain)
+                .inspect_err(|e| refuse(first, "its restored page tables are damaged", e))?
+        } else {
+            hwpt.domain.preserve_tables()?
+        };
         self.domains.push(
             PreservedDomain {
                 owner,
                 token: hwpt.token,
-                domain: hwpt.domain,
-                record: attachment.domain(number, pages.len() as u64),
-                pages,
+                record: attachment.domain(number, tables.table_pages()),
+                tables,
             },
             GFP_KERNEL,
         )?;
@@ -447,12 +444,7 @@ impl Records {
             hooks::set_dma_preserved(&gone.device, false);
             self.unpreserve_pages(&gone.attachment, usize::MAX);
         }
-        while let Some(index) = self.domains.iter().position(|d| d.owner == owner) {
-            let Ok(gone) = self.domains.remove(index) else {
-                break;
-            };
-            gone.domain.unpreserve_tables();
-        }
+        self.domains.retain(|d| d.owner != owner);
     }
 }
 

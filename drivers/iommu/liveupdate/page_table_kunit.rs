@@ -16,7 +16,10 @@ mod tests {
             PageTable,
             Tables, //
         },
-        runs::are_all_tables,
+        runs::{
+            are_all_tables,
+            write, //
+        },
         second_stage::SecondStage,
         verify::{
             Comparison,
@@ -24,6 +27,7 @@ mod tests {
             Progress,
             Reason, //
         },
+        Run,
         RunList, //
     };
 
@@ -143,16 +147,26 @@ mod tests {
         Ok(())
     }
 
-    /// Whether the tables at `top` are `pages` pages from `top` on.
+    /// Whether the tables at `top` are `pages` of the four pages from `top` on.
     fn are_all(memory: &Memory, top: u64, pages: u64) -> Result<bool> {
-        let mut entry = [0; 16];
-        for (to, from) in entry.iter_mut().zip((top | (pages - 1)).to_be_bytes()) {
-            *to = from;
-        }
-        let list = RunList::new(&entry, 1).ok_or(EINVAL)?;
+        let run = Run {
+            base: top,
+            pages: 4,
+        };
+        let mut entries = [0; 24];
+        write(&[run], 0, &mut entries).map_err(|_| EINVAL)?;
+        let list = RunList::new(&entries, 3).ok_or(EINVAL)?;
+        let group = list.groups().next().ok_or(EINVAL)?;
         let table = Memory::page_table(top)?;
 
-        Ok(are_all_tables(memory, &table, &list, || {}))
+        Ok(are_all_tables(
+            memory,
+            &table,
+            &group,
+            pages,
+            &mut [0; 2],
+            || {},
+        ))
     }
 
     #[test]

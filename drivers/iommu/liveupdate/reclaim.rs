@@ -6,63 +6,55 @@
 //! be given back if they are damaged.
 
 use crate::{
+    counters,
     hooks::{
         self,
         DirectMap, //
+    },
+    tables_hooks::{
+        account,
+        claim_pages, //
     },
     trust::is_trusting, //
 };
 use kernel::prelude::*;
 use liveupdate_state::{
-    runs::{
-        are_all_tables,
-        Run, //
-    },
+    records::TABLE_SIZE,
+    runs::are_all_tables,
     second_stage,
     Domain,
+    RunGroup,
     RunList, //
 };
 
-/// Whether the page tables of `domain` are the pages of `runs`, with what the previous kernel had in
-/// them.
+/// Whether the page tables of `domain` are in the pages of `runs`, with what the previous kernel had
+/// in them.
 ///
 /// # Context
 ///
 /// Process context, takes time linear in the size of the pages.
-pub(crate) fn are_tables_intact(domain: &Domain, runs: &RunList<'_>) -> bool {
-    are_intact(runs) && are_tables(domain, runs)
+pub(crate) fn are_tables_intact(domain: &Domain, runs: &RunGroup<'_>) -> bool {
+    runs.is_intact(&DirectMap) && are_tables(domain, runs)
 }
 
-/// Whether the page tables of `domain` are the pages of `runs`.
-fn are_tables(domain: &Domain, runs: &RunList<'_>) -> bool {
-    second_stage::page_table(domain)
-        .is_some_and(|table| are_all_tables(&DirectMap, &table, runs, hooks::cond_resched))
-}
+/// Whether the page tables of `domain` are in the pages of `runs`.
+fn are_tables(domain: &Domain, runs: &RunGroup<'_>) -> bool {
+    let words = runs.words().unwrap_or(usize::MAX);
+    let (Some(table), Ok(mut memory)) = (
+        second_stage::page_table(domain),
+        KVVec::from_elem(0, words, GFP_KERNEL),
+    ) else {
+        return false;
+    };
 
-/// Whether nothing has changed in the pages since the previous kernel preserved them.
-///
-/// # Context
-///
-/// Process context, takes time linear in the size of the pages.
-fn are_intact(runs: &RunList<'_>) -> bool {
-    runs.iter().all(|run| {
-        hooks::cond_resched();
-        run.is_intact(&DirectMap)
-    })
-}
-
-/// Takes the pages over, as if this kernel had allocated them.
-///
-/// # Errors
-///
-/// `EBADMSG` if some are not as the previous kernel preserved them; the others then belong to this
-/// kernel.
-///
-/// # Context
-///
-/// Process context, takes time linear in the number of the pages.
-pub(crate) fn own(runs: &RunList<'_>) -> Result {
-    claim_all(runs.iter(), |_| {})
+    are_all_tables(
+        &DirectMap,
+        &table,
+        runs,
+        domain.table_pages,
+        &mut memory,
+        hooks::cond_resched,
+    )
 }
 
 /// Frees the pages of the page tables of `domain`.
@@ -77,25 +69,20 @@ pub(crate) fn own(runs: &RunList<'_>) -> Result {
 /// # Context
 ///
 /// Process context, takes time linear in the size of the pages.
-pub(crate) unsafe fn free(domain: &Domain, runs: &RunList<'_>) {
-    if are_intact(runs) && !are_tables(domain, runs) && !is_trusting() {
+pub(crate) unsafe fn free(domain: &Domain, runs: &RunGroup<'_>) {
+    if runs.is_intact(&DirectMap) && !are_tables(domain, runs) && !is_trusting() {
         pr_warn!(
             "page tables of domain {} stay reserved: their list is wrong\n",
             domain.number
         );
         return;
     }
-    let free = |page| {
-        // SAFETY: The page was claimed, and by the safety requirement hardware does not read it.
-        unsafe { hooks::free_page(page) };
-    };
-
-    // What is not there cannot be freed either.
-    let _ = claim_all(runs.iter(), free);
+    // SAFETY: By the safety requirement.
+    unsafe { claim_and_free(runs) };
 }
 
-/// Frees the pages that the list of a rejected state leads to: those in which nothing has changed,
-/// as others may be anybody's.
+/// Frees the pages that the list of a rejected state leads to: those of domains in which nothing has
+/// changed, as others may be anybody's.
 ///
 /// # Safety
 ///
@@ -105,41 +92,54 @@ pub(crate) unsafe fn free(domain: &Domain, runs: &RunList<'_>) {
 ///
 /// Process context, takes time linear in the size of the pages.
 pub(crate) unsafe fn free_rejected(runs: &RunList<'_>) {
-    let is_intact = |run: &Run| {
-        hooks::cond_resched();
-        run.is_intact(&DirectMap)
-    };
-    let free = |page| {
-        // SAFETY: By the safety requirement.
-        unsafe { hooks::free_page(page) };
-    };
-
-    if !runs.iter().all(|run| is_intact(&run)) {
-        pr_warn!("page tables of an iommufd stay reserved: they are damaged\n");
+    for runs in runs.groups() {
+        if runs.is_intact(&DirectMap) {
+            // SAFETY: By the safety requirement.
+            unsafe { claim_and_free(&runs) };
+        } else {
+            pr_warn!("page tables of an iommufd stay reserved: they are damaged\n");
+        }
     }
-    // What is not there cannot be freed either.
-    let _ = claim_all(runs.iter().filter(is_intact), free);
 }
 
-/// Calls `then` for each page that could be claimed.
-fn claim_all(runs: impl Iterator<Item = Run>, mut then: impl FnMut(u64)) -> Result {
+/// Frees all pages that can be claimed.
+///
+/// # Safety
+///
+/// As for [`free`].
+unsafe fn claim_and_free(runs: &RunGroup<'_>) {
     let mut missing: u64 = 0;
 
-    for run in runs {
-        for page in run.addresses() {
-            match hooks::restore_page(page) {
-                Ok(()) => then(page),
+    for run in runs.iter() {
+        let mut page = run.base;
+
+        while page < run.end() {
+            let left = run.end().saturating_sub(page) / TABLE_SIZE;
+            let claimed = claim_pages(page, left);
+            let next = page.saturating_add(claimed.unwrap_or(1).saturating_mul(TABLE_SIZE));
+
+            match claimed {
+                Ok(pages) => {
+                    counters::PAGES_CLAIMED.add(pages);
+                    account(page, pages, true);
+                }
                 Err(_) => missing = missing.saturating_add(1),
             }
+            while claimed.is_ok() && page < next {
+                // SAFETY: The page was claimed, and by the safety requirement hardware does not
+                // read it.
+                unsafe { hooks::free_page(page) };
+                counters::PAGES_FREED.add(1);
+                page = page.saturating_add(TABLE_SIZE);
+            }
+            page = next;
+            hooks::cond_resched();
         }
-        hooks::cond_resched();
     }
     if missing > 0 {
         pr_warn!(
             "{} pages of page tables are not as they were preserved\n",
             missing
         );
-        return Err(EBADMSG);
     }
-    Ok(())
 }

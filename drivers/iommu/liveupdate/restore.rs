@@ -15,8 +15,7 @@ use crate::{
         Incoming,
         Progress,
         Records,
-        RestoredDomain,
-        TablePages, //
+        RestoredDomain, //
     },
     trust::is_trusting, //
 };
@@ -114,7 +113,6 @@ impl Progress {
         let restored = RestoredDomain {
             key,
             domain,
-            pages: TablePages::Preserved,
             users: 1,
             has_hwpt: false,
         };

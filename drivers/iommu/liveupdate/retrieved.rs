@@ -20,11 +20,11 @@ use crate::{
         Incoming,
         Progress,
         Records,
-        RestoredDomain,
-        TablePages, //
+        RestoredDomain, //
     },
     iommufd_hooks,
     reclaim,
+    tables_hooks::PreservedTables,
     trust::is_trusting, //
 };
 use kernel::{
@@ -245,18 +245,10 @@ fn free(incoming: &Incoming, restored: RestoredDomain) {
     // One of its devices may have come back, and another one not.
     clear_entries(incoming, restored.key);
 
-    match restored.pages {
-        TablePages::Preserved => {
-            let domain = incoming.domain(restored.key);
-
-            if let Some((domain, runs)) = domain.zip(incoming.runs(restored.key)) {
-                // SAFETY: Nothing uses the domain any more: no group, and no HWPT.
-                unsafe { reclaim::free(&domain, &runs) };
-            }
-        }
-        // SAFETY: As above.
-        TablePages::Owned => unsafe { restored.domain.free_tables() },
-        TablePages::Damaged => {}
+    let domain = incoming.domain(restored.key);
+    if let Some((domain, runs)) = domain.zip(incoming.runs(restored.key)) {
+        // SAFETY: Nothing uses the domain any more: no group, and no HWPT.
+        unsafe { reclaim::free(&domain, &runs) };
     }
     // SAFETY: As above.
     unsafe { restored.domain.free() };
@@ -336,37 +328,25 @@ pub(crate) fn check_tables(domain: Domain) -> Result {
     Ok(())
 }
 
-/// Makes this kernel the owner of the tables of `domain`, if it was restored, so that they can be
-/// preserved again.
+/// Preserves the page tables of a restored domain once more.
 ///
 /// # Errors
 ///
-/// `EBADMSG` if the tables are damaged.
-pub(crate) fn own(domain: Domain) -> Result {
-    if !domain.is_restored() {
-        return Ok(());
-    }
+/// `EBADMSG` if the tables are damaged, `ENODEV` if the domain was not restored, `ENOMEM`, otherwise
+/// from KHO.
+///
+/// # Context
+///
+/// Process context, takes time linear in the size of the tables.
+pub(crate) fn preserve_again(domain: Domain) -> Result<PreservedTables> {
     let guard = FLB.incoming()?;
     let incoming = guard.get();
     let restored = find(&incoming, domain).ok_or(ENODEV)?;
-
-    match restored.pages {
-        TablePages::Owned => return Ok(()),
-        TablePages::Damaged => return Err(EBADMSG),
-        TablePages::Preserved => {}
-    }
     let runs = incoming.runs(restored.key).ok_or(ENODEV)?;
     let record = incoming.domain(restored.key).ok_or(ENODEV)?;
+
     if !reclaim::are_tables_intact(&record, &runs) {
         return Err(EBADMSG);
     }
-    let result = reclaim::own(&runs);
-    let pages = match result {
-        Ok(()) => TablePages::Owned,
-        Err(_) => TablePages::Damaged,
-    };
-    if let Some(restored) = incoming.progress.lock().domain(restored.key) {
-        restored.pages = pages;
-    }
-    result
+    domain.preserve_again(&runs, record.table_pages)
 }

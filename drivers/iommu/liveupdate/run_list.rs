@@ -3,10 +3,8 @@
 //! The lists of the pages that page tables consist of, on both sides of the kexec.
 
 use crate::{
-    hooks::{
-        self,
-        DirectMap, //
-    },
+    hooks,
+    tables_hooks::PreservedTables,
     trust::is_trusting, //
 };
 use kernel::{
@@ -35,7 +33,7 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
-    /// Lists the pages of `domains`, each a sorted list of addresses, and adds up what is in them.
+    /// Lists the pages of `domains`.
     ///
     /// Returns the list and where in it the domains are.
     ///
@@ -45,15 +43,15 @@ impl Outgoing {
     ///
     /// # Context
     ///
-    /// Process context, takes time linear in the size of the page tables.
+    /// Process context, takes time linear in the number of runs.
     pub(crate) fn new<'a>(
-        domains: impl Iterator<Item = &'a [u64]> + Clone,
+        domains: impl Iterator<Item = &'a PreservedTables> + Clone,
     ) -> Result<(Self, KVec<RunRange>)> {
         let mut ranges = KVec::new();
         let mut entries: u32 = 0;
 
-        for pages in domains.clone() {
-            let count = u32::try_from(runs::count(pages)).map_err(|_| E2BIG)?;
+        for tables in domains.clone() {
+            let count = runs::entries_for(tables.runs().len()).ok_or(E2BIG)?;
 
             ranges.push(
                 RunRange {
@@ -68,8 +66,8 @@ impl Outgoing {
         let size = (entries as usize).checked_mul(ENTRY_SIZE).ok_or(E2BIG)?;
         let mut bytes = PreservedBytes::new(size)?;
         let mut rest: &mut [u8] = &mut bytes;
-        for pages in domains {
-            rest = runs::write(pages, &DirectMap, rest).map_err(|_| EINVAL)?;
+        for tables in domains {
+            rest = runs::write(tables.runs(), tables.checksum(), rest).map_err(|_| EINVAL)?;
         }
 
         let mut copy = PreservedBytes::new(size)?;

@@ -49,12 +49,14 @@ mod tests {
     const TABLES: [(u8, u64); 1] = [(2, CONTEXT_TABLE)];
 
     /// Nine pages from the top table on, whose content is not looked at.
-    const RUNS: [u8; 16] = [0, 0, 0, 1, 0, 1, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0];
+    const RUNS: [u8; 24] = [
+        0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 8,
+    ];
     const ROOT: Root = Root {
         owner: 5,
         run_list: RunListRecord {
             copies: [0x1_0002_0000, 0x1_0003_0000],
-            entries: 1,
+            entries: 3,
             checksum: 0,
         },
         required: Features::NONE,
@@ -81,7 +83,7 @@ mod tests {
             pt_flags: 0x3,
             page_sizes: 0x4020_1000,
             table_pages: 9,
-            runs: RunRange { first: 0, count: 1 },
+            runs: RunRange { first: 0, count: 3 },
         }
     }
 
@@ -117,7 +119,7 @@ mod tests {
             Ok(state) => state,
             Err(e) => return Ok(Err(e)),
         };
-        let runs = RunList::new(&RUNS, 1).ok_or(EINVAL)?;
+        let runs = RunList::new(&RUNS, 3).ok_or(EINVAL)?;
         let mut keys = KVVec::from_elem(Key::default(), state.key_count(&runs), GFP_KERNEL)?;
 
         Ok(state.check(&runs, &mut keys))

@@ -209,7 +209,7 @@ fn are_tables_intact(iommufd: &Iommufd) -> bool {
     };
 
     records.domains().all(|domain| {
-        runs.range(domain.runs)
+        runs.group(domain.runs)
             .is_some_and(|runs| reclaim::are_tables_intact(&domain, &runs))
     })
 }

@@ -46,8 +46,8 @@ impl State<'_> {
     /// - No two units have the same registers, no two domains the same number, no two devices the
     ///   same address, no two HWPTs the same token or the same domain, and no two devices of a unit
     ///   a common requester id.
-    /// - No page is two tables. Each domain has as many pages as it says, the top table is one of
-    ///   them, and no entry of the run list is left over.
+    /// - No page is two tables. Each domain has at least as many pages as it has tables, the top table
+    ///   is one of them, and no entry of the run list is left over.
     /// - The unit and the domain of each device exist, the unit is in its segment and has a context
     ///   table for each of its requester ids.
     /// - All devices of a domain are behind one unit. Within a unit, a domain id stands for one
@@ -167,10 +167,10 @@ impl State<'_> {
         }
 
         for domain in self.domains() {
-            let runs = list.range(domain.runs).ok_or(wrong(property::RUNS))?;
+            let runs = list.group(domain.runs).ok_or(wrong(property::RUNS))?;
 
             runs.check()?;
-            if runs.pages() != domain.table_pages {
+            if runs.pages() < domain.table_pages {
                 return Err(wrong(property::TABLE_PAGES));
             }
             if !runs.contains(domain.top_table) {
@@ -178,7 +178,7 @@ impl State<'_> {
             }
         }
 
-        let runs = list.iter().map(|run| [run.base, run.end()]);
+        let runs = list.runs().map(|run| [run.base, run.end()]);
         let pages = sorted(keys, self.tables().chain(runs))?;
         if neighbours(pages).any(|([_, end], [start, _])| end > start) {
             return Err(Error::Duplicate(property::RUNS));
@@ -217,11 +217,11 @@ pub(crate) fn sorted(keys: &mut [Key], values: impl Iterator<Item = Key>) -> Res
     Ok(keys)
 }
 
-/// Sorts `heap`, which is a heap first: no key is below a smaller one.
+/// Sorts `heap`, which is a heap first: no value is below a smaller one.
 ///
 /// The sort functions of the core library do without an allocation as well, but not without a call
 /// to panic.
-fn sort(mut heap: &[Cell<Key>]) {
+pub(crate) fn sort<T: Copy + PartialOrd>(mut heap: &[Cell<T>]) {
     for index in (0..heap.len() / 2).rev() {
         sift_down(heap, index);
     }
@@ -234,8 +234,8 @@ fn sort(mut heap: &[Cell<Key>]) {
     }
 }
 
-/// Moves the key at `index` down to its place, with everything below it in place.
-fn sift_down(heap: &[Cell<Key>], mut index: usize) {
+/// Moves the value at `index` down to its place, with everything below it in place.
+fn sift_down<T: Copy + PartialOrd>(heap: &[Cell<T>], mut index: usize) {
     let get = |index| heap.get(index).map(Cell::get);
 
     while let Some(left) = index.checked_mul(2).and_then(|i| i.checked_add(1)) {

@@ -19,7 +19,11 @@ use crate::{
         Unit,
         TABLE_SIZE, //
     },
-    runs::RunList,
+    runs::{
+        Run,
+        RunList,
+        MAX_PAGES, //
+    },
     vtd::{
         self,
         Capability, //
@@ -29,9 +33,29 @@ use core::fmt;
 
 /// The memory of the previous kernel.
 pub trait Memory: vtd::Memory {
-    /// Whether the previous kernel has preserved a page at `address` that nobody has claimed yet,
-    /// in memory that nobody can have been given meanwhile.
-    fn is_preserved(&self, address: u64) -> bool;
+    /// How many pages the previous kernel has preserved together from `address` on, a power of two.
+    ///
+    /// Returns [`None`] if there are none that nobody has claimed yet, in memory that nobody can have
+    /// been given meanwhile.
+    fn preserved_pages(&self, address: u64) -> Option<u64>;
+}
+
+/// Whether a page at `address` was preserved on its own.
+fn is_preserved<M: Memory>(memory: &M, address: u64) -> bool {
+    memory.preserved_pages(address) == Some(1)
+}
+
+/// Whether a page at `address` was preserved, perhaps together with others.
+fn is_among_preserved<M: Memory>(memory: &M, address: u64) -> bool {
+    let page = address / TABLE_SIZE;
+
+    // Pages that are preserved together are aligned to their number.
+    (0..=MAX_PAGES.ilog2()).any(|order| {
+        let first = (page >> order) << order;
+        let pages = memory.preserved_pages(first.saturating_mul(TABLE_SIZE));
+
+        pages.is_some_and(|pages| page.saturating_sub(first) < pages)
+    })
 }
 
 /// What is not as a state says.
@@ -94,7 +118,7 @@ pub fn check<M: Memory>(memory: &M, tree: &impl Tree, found: &Unit<'_>) -> Resul
         if !is_possible(found, &device, &domain) {
             return Err(Mismatch::Limits(device.address));
         }
-        if !memory.is_preserved(domain.top_table) {
+        if !is_among_preserved(memory, domain.top_table) {
             return Err(Mismatch::NotPreserved(domain.top_table));
         }
         if !vtd::is_attached(memory, &unit, &device, &domain) {
@@ -104,13 +128,20 @@ pub fn check<M: Memory>(memory: &M, tree: &impl Tree, found: &Unit<'_>) -> Resul
     Ok(())
 }
 
-/// Checks that the previous kernel has preserved the first page of each run.
+/// Checks that the previous kernel has preserved the first pages of each run, and nothing beyond the
+/// run together with them.
 ///
 /// # Errors
 ///
 /// The first that it has not.
 pub fn check_runs<M: Memory>(memory: &M, runs: &RunList<'_>) -> Result<(), Mismatch> {
-    match runs.iter().find(|run| !memory.is_preserved(run.base)) {
+    let is_preserved = |run: &Run| {
+        memory
+            .preserved_pages(run.base)
+            .is_some_and(|pages| pages <= run.pages.into())
+    };
+
+    match runs.runs().find(|run| !is_preserved(run)) {
         Some(run) => Err(Mismatch::NotPreserved(run.base)),
         None => Ok(()),
     }
@@ -132,7 +163,7 @@ fn check_unit(unit: &Unit<'_>, found: &Unit<'_>) -> Result<(), Mismatch> {
 
 fn check_tables<M: Memory>(memory: &M, unit: &Unit<'_>) -> Result<(), Mismatch> {
     let preserved = |page| {
-        if memory.is_preserved(page) {
+        if is_preserved(memory, page) {
             Ok(())
         } else {
             Err(Mismatch::NotPreserved(page))
@@ -212,7 +243,7 @@ pub fn claims<'a>(
 
 /// The pages in a run list.
 pub fn page_claims(runs: RunList<'_>) -> impl Iterator<Item = Claim> + '_ {
-    runs.iter().map(|run| Claim::page(run.base, run.pages))
+    runs.runs().map(|run| Claim::page(run.base, run.pages))
 }
 
 /// What the unit `unit` of a state itself claims: its root table and its context tables.

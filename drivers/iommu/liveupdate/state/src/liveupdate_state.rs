@@ -64,5 +64,9 @@ pub use self::{
         Tree,
         Unit, //
     },
-    runs::RunList, //
+    runs::{
+        Run,
+        RunGroup,
+        RunList, //
+    }, //
 };

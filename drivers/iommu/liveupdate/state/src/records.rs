@@ -79,7 +79,7 @@ pub struct Domain {
     pub page_sizes: u64,
     /// How many table pages there are.
     pub table_pages: u64,
-    /// Where in the run list of its iommufd the pages are.
+    /// Where in the run list of its iommufd its group is.
     pub runs: RunRange,
 }
 

@@ -76,7 +76,7 @@ pub mod property {
     pub const PAGE_SIZES: &str = "page-sizes";
     /// How many table pages a domain has.
     pub const TABLE_PAGES: &str = "table-pages";
-    /// First entry in the run list and number of entries of a domain.
+    /// First entry in the run list and number of entries of the group of a domain.
     pub const RUNS: &str = "runs";
     /// Bus, device and function of a device as one requester id.
     pub const ADDRESS: &str = "address";
