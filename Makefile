@@ -13,7 +13,7 @@ export FUZZ_SECONDS KSRC QEMU_EXTRA KCMDLINE_EXTRA ACCEL
 # Makefiles of the kernel's own tools know a variable of this name too.
 unexport DEBUG
 
-.PHONY: help demo check fuzz soak kernel overlay patches vm clean distclean
+.PHONY: help demo check bench fuzz soak kernel overlay patches vm clean distclean
 
 help:
 	@$(BUILD)/help.sh
@@ -29,6 +29,9 @@ check:
 
 soak:
 	@$(BUILD)/soak.sh
+
+bench:
+	@$(BUILD)/bench.sh $(if $(filter 1,$(QUICK)),quick)
 
 kernel:
 	@$(BUILD)/prerequisites.sh source kernel rust

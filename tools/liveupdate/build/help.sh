@@ -18,6 +18,9 @@ the host kernel (Linux $SERIES)
                           per target, FUZZ_SECONDS=n for another time
   make soak               damage what one kernel hands over to the next, 500
                           times in many ways; results in out/
+  make bench              count the instructions of each step of an update, for
+                          10 to 100,000 table pages; results in out/
+  make bench QUICK=1      the same for up to 1,000 table pages
   make kernel             build the patched kernel only
   make vm                 a shell in the VM with the patched kernel
   make overlay KSRC=TREE  put the patches and the overlay into your own tree

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Carrying out the harness's requests.
 
+use crate::bench::Bench;
 use crate::free_memory::FreeMemory;
 use crate::hog::Hog;
 use crate::memory::GuestMemory;
@@ -49,6 +50,7 @@ struct Agent {
     hog: Option<Hog>,
     /// Memory that nothing else is to use.
     taken: Option<FreeMemory>,
+    bench: Option<Bench>,
 }
 
 /// Answers requests until the harness says to power off or goes away.
@@ -117,6 +119,7 @@ impl Agent {
             orphaned: Vec::new(),
             hog: None,
             taken: None,
+            bench: None,
         }
     }
 
@@ -261,6 +264,10 @@ impl Agent {
                     Ok(write_line(control, &Event::Output { line })?)
                 })?;
                 Reply::Exited { code }
+            }
+            Request::Bench { step } => {
+                let bench = self.bench.get_or_insert_default();
+                bench.step(step).map(|()| Reply::Done)?
             }
             Request::PowerOff => Reply::Done,
         })

@@ -3,11 +3,13 @@
 //! checks after the kexec. The harness decides over the second serial port what it does.
 
 mod agent;
+mod bench;
 mod checks;
 mod child;
 mod damage;
 mod errno;
 mod es1370;
+mod fragments;
 mod free_memory;
 mod hog;
 mod init;

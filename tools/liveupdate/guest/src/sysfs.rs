@@ -40,18 +40,24 @@ impl Function {
 
     /// Looks for the function by vendor and device id.
     pub fn lookup(device: Device) -> Result<Option<Self>> {
-        let (vendor, id) = device.pci_id();
+        Ok(Self::with_id(device.pci_id())?.into_iter().next())
+    }
+
+    /// All functions with this vendor and device id, by their addresses.
+    pub fn with_id((vendor, id): (u16, u16)) -> Result<Vec<Self>> {
+        let mut functions = Vec::new();
         for entry in fs::read_dir(DEVICES).context(DEVICES)? {
             let entry = entry?;
             if read_id(&entry.path().join("vendor"))? == Some(vendor)
                 && read_id(&entry.path().join("device"))? == Some(id)
             {
-                return Ok(Some(Self {
+                functions.push(Self {
                     address: entry.file_name().to_string_lossy().into_owned(),
-                }));
+                });
             }
         }
-        Ok(None)
+        functions.sort_by(|a, b| a.address.cmp(&b.address));
+        Ok(functions)
     }
 
     fn path(&self, file: &str) -> PathBuf {

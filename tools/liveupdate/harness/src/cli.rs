@@ -21,6 +21,8 @@ pub enum Command {
     Test(TestOptions),
     /// Damage what one kernel hands over to the next, many times and in many ways
     Soak(SoakOptions),
+    /// Count the instructions that each step of an update takes
+    Bench(BenchOptions),
     /// Interactive shell in the machine
     Shell(Options),
     /// Boot the machine, say which kernel answers, and switch it off
@@ -108,6 +110,25 @@ pub struct SoakOptions {
     /// Damage of these kinds only
     #[arg(long, default_value = "")]
     pub kind: String,
+}
+
+/// What counting needs beyond that.
+#[derive(Args, Clone, Debug)]
+pub struct BenchOptions {
+    #[command(flatten)]
+    pub common: Options,
+
+    /// System.map of the kernel
+    #[arg(long, value_name = "FILE")]
+    pub system_map: PathBuf,
+
+    /// The plugin for QEMU that counts
+    #[arg(long, value_name = "LIBRARY")]
+    pub plugin: PathBuf,
+
+    /// Leave out what takes longest
+    #[arg(long)]
+    pub quick: bool,
 }
 
 /// What the tests need beyond that.

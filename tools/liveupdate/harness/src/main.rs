@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Boots the test machine, replaces its kernel by kexec while devices DMA, and looks from outside.
 
+mod bench;
 mod cli;
 mod clock;
 mod console;
@@ -51,6 +52,7 @@ fn run(cli: Cli) -> Result<bool> {
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => suite::run(&options),
         Command::Soak(options) => suite::soak(&options),
+        Command::Bench(options) => bench::run(&options),
         Command::Shell(options) => shell::run(&options).map(|()| true),
         Command::Boot(options) => demo::boot(&options).map(|()| true),
     }

@@ -3,9 +3,10 @@
 
 use crate::cli::Options;
 use crate::drive::Drive;
-use crate::ram::{self, GuestRam};
+use crate::ram::GuestRam;
 use crate::run_dir::RunDir;
 use anyhow::{Context, Result};
+use devices::memory::DmaMemory;
 use nix::sys::signal::Signal;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -91,6 +92,8 @@ pub struct Resources<'a> {
     pub drive: &'a Drive,
     /// Which functions there are.
     pub topology: Topology,
+    /// What is different in this machine.
+    pub more: &'a [OsString],
 }
 
 /// Builds the arguments.
@@ -115,7 +118,7 @@ fn arguments(options: &Options, resources: &Resources<'_>) -> Arguments {
         "-no-user-config".into(),
         "-no-reboot".into(),
     ]);
-    let megabytes = ram::SIZE >> 20;
+    let megabytes = resources.ram.len() >> 20;
     let ram = resources.ram.path();
     let drive = resources.drive.path();
     arguments
@@ -158,6 +161,7 @@ fn arguments(options: &Options, resources: &Resources<'_>) -> Arguments {
         .option("-kernel", &options.kernel)
         .option("-initrd", resources.initramfs)
         .option("-append", resources.cmdline);
+    arguments.0.extend_from_slice(resources.more);
     arguments
         .0
         .extend(options.qemu_extra.split_whitespace().map(OsString::from));

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-/// Size of the guest's RAM. On q35 up to 2 GiB lie in one piece from guest-physical address 0, so
+/// Size of the guest's RAM, unless a machine wants another. On q35 up to 2 GiB lie in one piece from guest-physical address 0, so
 /// an address is also the offset into this memory.
 pub const SIZE: usize = 1 << 30;
 
@@ -24,10 +24,11 @@ pub const SIZE: usize = 1 << 30;
 ///
 /// # Invariants
 ///
-/// `base` points to [`SIZE`] mapped bytes until the value is dropped.
+/// `base` points to `size` mapped bytes until the value is dropped.
 pub struct GuestRam {
     fd: OwnedFd,
     base: NonNull<u8>,
+    size: usize,
 }
 
 // SAFETY: the memory may be accessed from any thread; all accesses are volatile.
@@ -38,16 +39,21 @@ unsafe impl Sync for GuestRam {}
 impl GuestRam {
     /// Allocates it. A memfd leaves nothing behind, however the harness ends.
     pub fn create() -> Result<Self> {
+        Self::with_size(SIZE)
+    }
+
+    /// The same with another size, a multiple of that of a page.
+    pub fn with_size(size: usize) -> Result<Self> {
         let fd = memfd_create("guest-ram", MFdFlags::MFD_CLOEXEC).context("memfd_create")?;
-        ftruncate(&fd, i64::try_from(SIZE)?).context("ftruncate")?;
-        let length = NonZeroUsize::new(SIZE).context("no RAM")?;
+        ftruncate(&fd, i64::try_from(size)?).context("ftruncate")?;
+        let length = NonZeroUsize::new(size).context("no RAM")?;
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: a new mapping at an address of the kernel's choice.
         let base = unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, &fd, 0) }
             .context("mmap")?
             .cast();
         // INVARIANT: just mapped; unmapped in `drop` only.
-        Ok(Self { fd, base })
+        Ok(Self { fd, base, size })
     }
 
     /// A path under which QEMU can open it.
@@ -72,7 +78,7 @@ impl GuestRam {
 
     /// The words of a page.
     fn page(&self, address: usize) -> impl Iterator<Item = *mut u64> {
-        assert!(address.is_multiple_of(PAGE) && address < SIZE);
+        assert!(address.is_multiple_of(PAGE) && address < self.size);
         // SAFETY: within the mapping by the check above and the type invariant; the size of the RAM
         // is a multiple of that of a page.
         let first: *mut u64 = unsafe { self.base.as_ptr().add(address) }.cast();
@@ -81,7 +87,7 @@ impl GuestRam {
     }
 
     fn word(&self, address: usize) -> *mut u32 {
-        assert!(address.is_multiple_of(4) && address < SIZE);
+        assert!(address.is_multiple_of(4) && address < self.size);
         // SAFETY: within the mapping by the check above and the type invariant.
         unsafe { self.base.as_ptr().add(address) }.cast()
     }
@@ -89,7 +95,7 @@ impl GuestRam {
 
 impl DmaMemory for GuestRam {
     fn len(&self) -> usize {
-        SIZE
+        self.size
     }
 
     fn read_u32(&self, offset: usize) -> u32 {
@@ -107,7 +113,7 @@ impl DmaMemory for GuestRam {
 impl Drop for GuestRam {
     fn drop(&mut self) {
         // SAFETY: mapped by `create` with this size, and nothing uses it after the drop.
-        if let Err(error) = unsafe { munmap(self.base.cast(), SIZE) } {
+        if let Err(error) = unsafe { munmap(self.base.cast(), self.size) } {
             eprintln!("liveupdate-vm: munmap: {error}");
         }
     }

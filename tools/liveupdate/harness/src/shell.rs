@@ -27,6 +27,7 @@ pub fn run(options: &Options) -> Result<()> {
         ram: &ram,
         drive: &drive,
         topology: Topology::RootBus,
+        more: &[],
     };
     eprintln!("Ctrl-A X ends QEMU, poweroff -f the machine.");
     let status = Qemu::run_interactive(options, &resources)?;

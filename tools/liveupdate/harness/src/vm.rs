@@ -15,6 +15,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use devices::plan::COMMANDS;
 use protocol::{Hello, Preflight, Reply, Request};
 use qapi::{Qmp, Stream, qmp};
+use std::ffi::OsString;
 use std::io::BufReader;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
@@ -90,11 +91,28 @@ impl Vm {
     /// Starts the machine and waits for its agent.
     pub fn boot(options: &Options, name: &str, machine: &Machine) -> Result<(Self, Hello)> {
         let dir = RunDir::create(&options.out, name)?;
-        Self::start(options, &dir, machine)
+        Self::boot_with(options, &dir, machine, GuestRam::create()?, &[])
+    }
+
+    /// The same with other RAM and `more` arguments for QEMU.
+    pub fn boot_with(
+        options: &Options,
+        dir: &RunDir,
+        machine: &Machine,
+        ram: GuestRam,
+        more: &[OsString],
+    ) -> Result<(Self, Hello)> {
+        Self::start(options, dir, machine, ram, more)
             .with_context(|| format!("the logs are in {}", dir.path().display()))
     }
 
-    fn start(options: &Options, dir: &RunDir, machine: &Machine) -> Result<(Self, Hello)> {
+    fn start(
+        options: &Options,
+        dir: &RunDir,
+        machine: &Machine,
+        ram: GuestRam,
+        more: &[OsString],
+    ) -> Result<(Self, Hello)> {
         let files = tempfile::Builder::new()
             .prefix("liveupdate-vm-")
             .tempdir()?;
@@ -105,7 +123,7 @@ impl Vm {
             machine.ios,
             machine.ios_per_second.div_ceil(options.slow_drive.get()),
         )?;
-        let ram = Arc::new(GuestRam::create()?);
+        let ram = Arc::new(ram);
         let cmdline = cmdline(options);
         let control = UnixListener::bind(files.path().join("control"))?;
         let monitor = UnixListener::bind(files.path().join("qmp"))?;
@@ -115,6 +133,7 @@ impl Vm {
             ram: &ram,
             drive: &drive,
             topology: machine.topology,
+            more,
         };
         let clock = Clock::start();
         let mut qemu = Qemu::start(options, &resources, files.path(), dir)?;
@@ -169,7 +188,12 @@ impl Vm {
 
     /// Sends a request and waits for the answer.
     pub fn request(&mut self, request: &Request) -> Result<Reply> {
-        let reply = self.control.request(request, REQUEST, drop);
+        self.request_within(request, REQUEST)
+    }
+
+    /// The same with a request that may take longer than others.
+    pub fn request_within(&mut self, request: &Request, timeout: Duration) -> Result<Reply> {
+        let reply = self.control.request(request, timeout, drop);
         self.explain(reply, &format!("{request:?}"))
     }
 

@@ -5,9 +5,13 @@
 //! [`Request`] and waits; the agent answers with any number of [`Event::Output`] lines and then one
 //! [`Event::Reply`] or [`Event::Failed`]. An agent that has just started sends [`Event::Hello`].
 
+mod bench;
+mod count;
 mod line;
 mod message;
 
+pub use bench::{BenchStep, EDU, Shape, Tables};
+pub use count::{Call, CountConfig, Counts, Entry, ProfileEntry};
 pub use line::{LineReader, write_line};
 pub use message::{
     Back, Comparison, Device, DeviceOutcome, Event, Failure, FileContent, Hello, Loaded, Memory,

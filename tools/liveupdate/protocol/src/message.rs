@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The messages.
 
+use crate::bench::BenchStep;
 use serde::{Deserialize, Serialize};
 
 /// Name of the live-update session that the VMM creates.
@@ -223,6 +224,8 @@ pub enum Request {
     Damage { writes: Vec<MemoryWrite> },
     /// Run a program, its output as `Event::Output`. Answer: `Exited`.
     Run { argv: Vec<String>, timeout_s: u64 },
+    /// Do one step of what is measured. Answer: `Done`.
+    Bench { step: BenchStep },
     /// Switch the machine off; no answer.
     PowerOff,
 }

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What was counted, step by step.
+
+use super::step::{FREEZE, NEW, OLD, Step, USERSPACE};
+use anyhow::{Context, Result, ensure};
+use protocol::{Call, Counts, Entry};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Functions that are listed of a profile.
+const LISTED: usize = 5;
+
+/// Instructions by step.
+pub type Figures = BTreeMap<Step, u64>;
+
+/// The functions in which a step spends most.
+#[derive(Clone, Debug, Serialize)]
+pub struct Share {
+    /// The function, without what it calls.
+    pub function: String,
+    /// Instructions.
+    pub instructions: u64,
+}
+
+/// The calls that a step is, in the order of time.
+fn calls(counts: &Counts, step: Step) -> Result<Vec<&Call>> {
+    let calls = counts.calls.iter();
+    let is =
+        |call: &&Call| call.kernel == step.kernel() && step.functions().contains(&&*call.function);
+    let calls: Vec<_> = calls.filter(is).collect();
+    for call in &calls {
+        ensure!(
+            call.entry == Entry::Call,
+            "{} was entered by a jump: where it ends is not known",
+            call.function
+        );
+        ensure!(call.returned, "{} has not returned", call.function);
+    }
+    ensure!(!calls.is_empty(), "no call of {:?}", step.functions());
+    // A session is filled twice, and the first time counts.
+    let first = match step {
+        Step::Preserve => calls.len() / 2,
+        _ => calls.len(),
+    };
+    Ok(calls.into_iter().take(first).collect())
+}
+
+/// The figures of all steps.
+///
+/// # Errors
+///
+/// A step that did not take place, or whose calls cannot be followed.
+pub fn figures(counts: &Counts) -> Result<Figures> {
+    let figure = |step: Step| {
+        let calls = calls(counts, step).with_context(|| step.name())?;
+        let instructions = calls.iter().map(|call| call.instructions).sum();
+        Ok((step, instructions))
+    };
+    Step::ALL.into_iter().map(figure).collect()
+}
+
+/// What the guest's standstill takes, as far as it is this subsystem's.
+pub fn blackout(figures: &Figures) -> u64 {
+    let steps = Step::BLACKOUT.iter();
+    steps.filter_map(|step| figures.get(step)).sum()
+}
+
+/// Everything from `reboot(KEXEC)` to the new kernel's userspace.
+pub fn reboot(counts: &Counts) -> Result<u64> {
+    let start = |kernel, function: &str| {
+        let mut calls = counts.calls.iter();
+        let call = calls.find(|call| call.kernel == kernel && call.function == function);
+        let call = call.with_context(|| format!("no call of {function}"))?;
+        anyhow::Ok(call.start)
+    };
+    let (from, to) = (start(OLD, FREEZE)?, start(NEW, USERSPACE)?);
+    to.checked_sub(from).context("the new kernel came first")
+}
+
+/// Where each step spends most.
+pub fn profiles(counts: &Counts) -> BTreeMap<Step, Vec<Share>> {
+    let profile = |step: Step| {
+        let mut functions = BTreeMap::<&str, u64>::new();
+        for entry in &counts.profile {
+            if entry.kernel == step.kernel() && step.functions().contains(&&*entry.within) {
+                *functions.entry(&entry.function).or_default() += entry.instructions;
+            }
+        }
+        let mut shares: Vec<_> = functions
+            .into_iter()
+            .map(|(function, instructions)| Share {
+                function: function.into(),
+                instructions,
+            })
+            .collect();
+        shares.sort_by_key(|share| std::cmp::Reverse(share.instructions));
+        shares.truncate(LISTED);
+        (step, shares)
+    };
+    Step::ALL.into_iter().map(profile).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(function: &str, kernel: u32, start: u64, instructions: u64) -> Call {
+        Call {
+            function: function.into(),
+            kernel,
+            start,
+            instructions,
+            depth: 0,
+            entry: Entry::Call,
+            returned: true,
+        }
+    }
+
+    /// Each function is called twice in the kernel that it belongs to, and takes 10 and then 20.
+    fn counts() -> Counts {
+        let functions = Step::ALL.into_iter().flat_map(|step| {
+            let functions = step.functions().iter();
+            functions.map(move |function| (step.kernel(), *function))
+        });
+        let mut calls = Vec::new();
+        for instructions in [10, 20] {
+            let functions = functions.clone();
+            calls.extend(functions.map(|(kernel, function)| {
+                let start = u64::from(kernel) * 1000 + instructions;
+                call(function, kernel, start, instructions)
+            }));
+        }
+        calls.push(call(USERSPACE, NEW, 5000, 1));
+        Counts {
+            calls,
+            ..Counts::default()
+        }
+    }
+
+    #[test]
+    fn calls_add_up() {
+        let figures = figures(&counts()).unwrap();
+        assert_eq!(figures[&Step::Freeze], 30);
+        assert_eq!(figures[&Step::Reservation], 60);
+        // Only the first session, of two files.
+        assert_eq!(figures[&Step::Preserve], 20);
+        assert_eq!(blackout(&figures), 30 + 30 + 60 + 30 + 30);
+    }
+
+    #[test]
+    fn the_reboot_ends_in_the_new_kernel() {
+        assert_eq!(reboot(&counts()).unwrap(), 5000 - 1010);
+        let mut counts = counts();
+        counts.calls.pop();
+        assert!(reboot(&counts).is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_followed_is_no_figure() {
+        let change = |change: fn(&mut Call)| {
+            let mut counts = counts();
+            let mut calls = counts.calls.iter_mut();
+            change(calls.find(|call| call.function == FREEZE).unwrap());
+            figures(&counts).map(|figures| figures[&Step::Freeze])
+        };
+        assert_eq!(change(|_| ()).unwrap(), 30);
+        assert!(change(|call| call.entry = Entry::Jump).is_err());
+        assert!(change(|call| call.returned = false).is_err());
+        // A call in the other kernel is something else.
+        assert_eq!(change(|call| call.kernel = NEW).unwrap(), 20);
+    }
+
+    #[test]
+    fn a_step_without_calls_is_an_error() {
+        let mut counts = counts();
+        counts.calls.retain(|call| call.function != FREEZE);
+        assert!(figures(&counts).is_err());
+    }
+}
