@@ -169,8 +169,8 @@ pub struct TestOptions {
     #[arg(long, value_name = "DIR")]
     selftests: Option<PathBuf>,
 
-    /// Run this group only: updates, swaps, killed, unplugged, versions, damage, witness, kunit,
-    /// selftests, stub-image or tree
+    /// Run this group only: updates, swaps, counters, killed, unplugged, versions, damage, witness,
+    /// kunit, selftests, stub-image or tree
     #[arg(long, value_name = "GROUP")]
     pub only: Vec<String>,
 }

@@ -12,6 +12,27 @@ use std::time::Duration;
 /// A fault, and switching translation on or off.
 pub const EVENTS: [&str; 2] = ["vtd_dmar_fault", "vtd_dmar_enable"];
 
+/// Flushes of the context cache for some functions, and of the IOTLB for a domain. They are not in
+/// the trace unless somebody asks for them.
+pub const FLUSHES: [&str; 2] = ["vtd_inv_desc_cc_devices", "vtd_inv_desc_iotlb_domain"];
+
+/// How often QEMU has written each of `events` to `path`.
+pub fn count<const N: usize>(path: &Path, events: [&str; N]) -> Result<[u64; N]> {
+    let what = || path.display().to_string();
+    let mut counts = [0; N];
+    for line in BufReader::new(File::open(path).with_context(what)?).lines() {
+        let line = line.with_context(what)?;
+        let event = line
+            .split_once('@')
+            .and_then(|(_, rest)| rest.split_once(':'));
+        let name = event.and_then(|(_, event)| event.split_whitespace().next());
+        if let Some(index) = events.iter().position(|event| Some(*event) == name) {
+            counts[index] += 1;
+        }
+    }
+    Ok(counts)
+}
+
 /// A fault.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Fault {

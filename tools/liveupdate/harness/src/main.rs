@@ -6,6 +6,7 @@ mod cli;
 mod clock;
 mod console;
 mod control;
+mod counters;
 mod damage;
 mod demo;
 mod drive;

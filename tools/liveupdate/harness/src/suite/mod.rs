@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! All tests that need a machine.
 
+mod counters;
 mod damage;
 mod killed;
 mod kunit;
@@ -25,7 +26,7 @@ struct Group {
     run: fn(&TestOptions, &mut Results) -> Result<()>,
 }
 
-const GROUPS: [Group; 11] = [
+const GROUPS: [Group; 12] = [
     Group {
         name: "updates",
         run: updates::run,
@@ -33,6 +34,10 @@ const GROUPS: [Group; 11] = [
     Group {
         name: "swaps",
         run: swaps::run,
+    },
+    Group {
+        name: "counters",
+        run: counters::run,
     },
     Group {
         name: "killed",
