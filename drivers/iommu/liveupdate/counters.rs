@@ -72,6 +72,8 @@ pub(crate) static PAGES_CHECKSUMMED: Counter = Counter::new();
 pub(crate) static PAGES_CLAIMED: Counter = Counter::new();
 /// Those of them that were freed.
 pub(crate) static PAGES_FREED: Counter = Counter::new();
+/// Domains and rejected states whose pages are being given back in the background now.
+pub(crate) static RECLAIMS: Counter = Counter::new();
 /// Blocks that pools have now.
 pub(crate) static POOL_BLOCKS: Counter = Counter::new();
 /// Pages in these blocks.
@@ -85,12 +87,13 @@ pub(crate) static REPLACE_FLUSHES: Counter = Counter::new();
 /// Buses whose context tables were searched for entries that have to go.
 pub(crate) static BUSES_SCRUBBED: Counter = Counter::new();
 
-const COUNTERS: [(&str, &Counter); 11] = [
+const COUNTERS: [(&str, &Counter); 12] = [
     ("kho_entries", &KHO_ENTRIES),
     ("pages_walked", &PAGES_WALKED),
     ("pages_checksummed", &PAGES_CHECKSUMMED),
     ("pages_claimed", &PAGES_CLAIMED),
     ("pages_freed", &PAGES_FREED),
+    ("reclaims", &RECLAIMS),
     ("pool_blocks", &POOL_BLOCKS),
     ("pool_pages", &POOL_PAGES),
     ("pool_pages_in_use", &POOL_PAGES_IN_USE),

@@ -98,6 +98,11 @@ impl Progress {
         self.adopted.contains(&(owner, register_base))
     }
 
+    /// Whether devices of the iommufd `owner` go on.
+    pub(crate) fn has_adopted_any(&self, owner: u64) -> bool {
+        self.adopted.iter().any(|(adopted, _)| *adopted == owner)
+    }
+
     /// Finds a restored domain.
     pub(crate) fn domain(&mut self, key: DomainKey) -> Option<&mut RestoredDomain> {
         self.domains.iter_mut().find(|d| d.key == key)
@@ -261,7 +266,7 @@ impl Incoming {
     pub(crate) fn rejected_with(&self, run_list: &RunListRecord) -> Option<&Iommufd> {
         self.iommufds
             .iter()
-            .find(|i| i.records.is_err() && i.has_run_list(run_list))
+            .find(|i| i.records.is_err() && i.run_list() == Some(*run_list))
     }
 
     /// Finds the records of the iommufd `owner`.
@@ -353,10 +358,9 @@ impl Iommufd {
         self.run_list.as_ref().map(run_list::Incoming::get)
     }
 
-    fn has_run_list(&self, record: &RunListRecord) -> bool {
-        let list = self.run_list.as_ref();
-
-        list.is_some_and(|list| list.record() == *record)
+    /// Where its run list is, [`None`] if that is not known.
+    pub(crate) fn run_list(&self) -> Option<RunListRecord> {
+        self.run_list.as_ref().map(run_list::Incoming::record)
     }
 
     /// Gives access to its state.

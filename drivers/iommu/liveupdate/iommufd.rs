@@ -173,7 +173,7 @@ impl FileHandler for Iommufd {
     fn finish(_retrieved: Retrieved<'_>, data: u64) {
         let freed = match FLB.incoming() {
             Ok(guard) => {
-                let incoming = guard.get();
+                let incoming = guard.get().into();
 
                 retrieved::finish(&incoming, data);
                 // Whoever looks at the state in debugfs holds the lock.

@@ -23,7 +23,10 @@ use crate::{
         RestoredDomain, //
     },
     iommufd_hooks,
-    reclaim,
+    reclaim::{
+        are_tables_intact,
+        Unused, //
+    },
     tables_hooks::PreservedTables,
     trust::is_trusting, //
 };
@@ -175,7 +178,7 @@ pub(crate) fn is_attached(incoming: &Incoming, owner: u64) -> bool {
 /// domains with a HWPT: those go when the HWPT is destroyed.
 ///
 /// No device may use any of it, see [`is_attached`].
-pub(crate) fn finish(incoming: &Incoming, state: u64) {
+pub(crate) fn finish(incoming: &Arc<Incoming>, state: u64) {
     let Some(iommufd) = incoming.iommufd_at(state) else {
         return free_unknown(Some(incoming), state);
     };
@@ -191,10 +194,10 @@ pub(crate) fn finish(incoming: &Incoming, state: u64) {
                 .retrieved
                 .retain(|r| r.owner != records.owner());
         }
-        // Nothing of it was adopted, so that hardware has never read its tables in this kernel.
-        Err(_) => match iommufd.runs() {
-            // SAFETY: As above.
-            Some(runs) => unsafe { reclaim::free_rejected(&runs) },
+        Err(_) => match iommufd.run_list() {
+            // SAFETY: Nothing of it was adopted, so that hardware has never read its tables in this
+            // kernel.
+            Some(list) => unsafe { Unused::rejected(incoming.clone(), list) }.free(),
             None => pr_warn!("page tables of an iommufd stay reserved: their list is lost\n"),
         },
     }
@@ -202,25 +205,26 @@ pub(crate) fn finish(incoming: &Incoming, state: u64) {
 
 /// Frees the page tables that belong to the state at the physical address `state`, to which the index
 /// does not lead. Without an index there is no `incoming`, and nothing was adopted.
-pub(crate) fn free_unknown(incoming: Option<&Incoming>, state: u64) {
+pub(crate) fn free_unknown(incoming: Option<&Arc<Incoming>>, state: u64) {
     let record = iommufd_hooks::state(state)
         .ok()
         .and_then(|blob| decode::run_list(&blob));
     // The index may lead to the run list nevertheless.
-    let rejected = record.and_then(|record| incoming?.rejected_with(&record)?.runs());
-    if let Some(runs) = rejected {
-        // SAFETY: Nothing of an iommufd whose state was rejected was adopted.
-        return unsafe { reclaim::free_rejected(&runs) };
+    if let Some((incoming, record)) = incoming.zip(record) {
+        if incoming.rejected_with(&record).is_some() {
+            // SAFETY: Nothing of an iommufd whose state was rejected was adopted.
+            return unsafe { Unused::rejected(incoming.clone(), record) }.free();
+        }
     }
-
-    match record.and_then(|record| find_run_list(&record, false).ok().flatten()) {
+    let list = record.and_then(|record| find_run_list(&record, false).ok().flatten());
+    match list.and_then(|list| Arc::new(list, GFP_KERNEL).ok()) {
         // SAFETY: What is adopted has its list in the index, and no list is there twice.
-        Some(list) => unsafe { reclaim::free_rejected(&list.get()) },
+        Some(list) => unsafe { Unused::list(list) }.free(),
         None => pr_warn!("page tables of an iommufd stay reserved: their list is lost\n"),
     }
 }
 
-fn finish_domain(incoming: &Incoming, records: &Records, key: DomainKey) {
+fn finish_domain(incoming: &Arc<Incoming>, records: &Records, key: DomainKey) {
     let mut progress = incoming.progress.lock();
 
     if progress
@@ -240,33 +244,28 @@ fn finish_domain(incoming: &Incoming, records: &Records, key: DomainKey) {
     }
 }
 
-/// Frees a restored domain and its tables.
-fn free(incoming: &Incoming, restored: RestoredDomain) {
+/// Frees a restored domain at once, and its tables in the background.
+fn free(incoming: &Arc<Incoming>, restored: RestoredDomain) {
     // One of its devices may have come back, and another one not.
     clear_entries(incoming, restored.key);
 
-    let domain = incoming.domain(restored.key);
-    if let Some((domain, runs)) = domain.zip(incoming.runs(restored.key)) {
-        // SAFETY: Nothing uses the domain any more: no group, and no HWPT.
-        unsafe { reclaim::free(&domain, &runs) };
-    }
-    // SAFETY: As above.
+    // SAFETY: Nothing uses the domain any more: no group, and no HWPT.
     unsafe { restored.domain.free() };
+    // SAFETY: As above.
+    unsafe { Unused::domain(incoming.clone(), restored.key) }.free();
 }
 
 /// Gives back the tables of a domain none of whose devices came back.
-fn give_back_unused(incoming: &Incoming, records: &Records, key: DomainKey) {
+fn give_back_unused(incoming: &Arc<Incoming>, records: &Records, key: DomainKey) {
     clear_entries(incoming, key);
     if let Some(first) = records.devices().find(|d| d.domain == key.number) {
         if incoming.progress.lock().has_adopted(key.owner, first.unit) {
             hooks::release_domain_id(first.unit, first.domain_id);
         }
     }
-    if let Some((domain, runs)) = incoming.domain(key).zip(incoming.runs(key)) {
-        // SAFETY: No entry leads to the tables: either they were cleared, or the unit has never
-        // read them in this kernel.
-        unsafe { reclaim::free(&domain, &runs) };
-    }
+    // SAFETY: No entry leads to the tables: either they were cleared, or the unit has never read them
+    // in this kernel.
+    unsafe { Unused::domain(incoming.clone(), key) }.free();
 }
 
 /// Clears what still leads to the tables of a domain that no group uses: the entries of devices
@@ -318,7 +317,7 @@ pub(crate) fn check_tables(domain: Domain) -> Result {
     let runs = incoming.runs(restored.key).ok_or(EBADMSG)?;
     let record = incoming.domain(restored.key).ok_or(EBADMSG)?;
 
-    if !reclaim::are_tables_intact(&record, &runs) && !is_trusting() {
+    if !are_tables_intact(&record, &runs) && !is_trusting() {
         pr_warn!(
             "the page tables of domain {} are damaged\n",
             restored.key.number
@@ -345,7 +344,7 @@ pub(crate) fn preserve_again(domain: Domain) -> Result<PreservedTables> {
     let runs = incoming.runs(restored.key).ok_or(ENODEV)?;
     let record = incoming.domain(restored.key).ok_or(ENODEV)?;
 
-    if !reclaim::are_tables_intact(&record, &runs) {
+    if !are_tables_intact(&record, &runs) {
         return Err(EBADMSG);
     }
     domain.preserve_again(&runs, record.table_pages)

@@ -161,6 +161,9 @@ fn adopt(
     for candidate in &adopted {
         let pair = (candidate.records.owner(), found.register_base);
 
+        if !progress.has_adopted_any(candidate.records.owner()) {
+            reclaim::count(&candidate.runs);
+        }
         progress
             .adopted
             .push(pair, GFP_KERNEL)

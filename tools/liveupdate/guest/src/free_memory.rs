@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Taking nearly all free memory, for the harness to fill and to look at.
 
-use crate::{hog, pagemap};
+use crate::{hog, pagemap, reclaim};
 use anyhow::{Context, Result};
 use devices::layout::PAGE;
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap};
@@ -22,6 +22,7 @@ pub struct FreeMemory {
 impl FreeMemory {
     /// Takes what is free but for `left` bytes, `most` bytes at most.
     pub fn take(left: usize, most: usize) -> Result<Self> {
+        reclaim::settle()?;
         let len = hog::spare_bytes(left)?.min(most);
         let length = NonZeroUsize::new(len).context("no memory is free")?;
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;

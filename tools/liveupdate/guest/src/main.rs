@@ -24,6 +24,7 @@ mod page_tables;
 mod pagemap;
 mod program;
 mod reaper;
+mod reclaim;
 mod sysfs;
 mod timed;
 mod tree;

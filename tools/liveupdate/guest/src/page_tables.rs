@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! How much memory the kernel says that page tables take.
 
+use crate::reclaim;
 use anyhow::{Context, Result};
 use protocol::Statistics;
 use std::fs;
@@ -9,8 +10,9 @@ use std::fs;
 const REFRESH: &str = "/proc/sys/vm/stat_refresh";
 const VMSTAT: &str = "/proc/vmstat";
 
-/// Reads the counters.
+/// Reads the counters, when what is not used any more is freed.
 pub fn statistics() -> Result<Statistics> {
+    reclaim::settle()?;
     fs::write(REFRESH, "1").context(REFRESH)?;
     let text = fs::read_to_string(VMSTAT).context(VMSTAT)?;
     let counter = |name: &str| -> Result<i64> {
