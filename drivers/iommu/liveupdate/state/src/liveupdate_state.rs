@@ -7,7 +7,7 @@
 //! that belong to them ([`runs`]), the root and context tables of VT-d legacy mode ([`vtd`]) and
 //! whether they are what a state says ([`hardware`]), and page tables ([`page_table`],
 //! [`second_stage`]): what they translate ([`extents`]) and whether two of them are equal
-//! ([`verify`]). It is compiled into the kernel and into host tests from the same source.
+//! ([`verify`]), and the blocks that their pages come from ([`block`]). It is compiled into the kernel and into host tests from the same source.
 //!
 //! Whatever comes from the previous kernel is untrusted: [`State::parse`] rejects what is
 //! incomplete, [`State::check`] what contradicts itself, [`hardware::check`] what is not so, and
@@ -19,6 +19,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod block;
 pub mod check;
 pub mod command_line;
 pub mod decode;
@@ -39,6 +40,7 @@ pub mod verify;
 pub mod vtd;
 
 pub use self::{
+    block::Block,
     check::Key,
     decode::State,
     encode::{
