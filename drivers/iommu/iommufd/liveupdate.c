@@ -78,12 +78,24 @@ static u32 iommufd_liveupdate_find_token(struct iommufd_ctx *ictx, u64 token,
 	return id;
 }
 
+/**
+ * iommufd_liveupdate_prepare_domain() - Get ready to preserve a new domain
+ * @domain: Domain without mappings
+ *
+ * Return: 0, -EOPNOTSUPP if its page tables can never be preserved, or -ENOMEM.
+ */
+int iommufd_liveupdate_prepare_domain(struct iommu_domain *domain)
+{
+	return iommu_liveupdate_add_pool(domain, true);
+}
+
 static int iommufd_liveupdate_set_mark(struct iommufd_ctx *ictx,
 				       struct iommufd_hw_pagetable *hwpt,
 				       u64 token)
 {
 	enum iommufd_object_type type;
 	u32 id;
+	int rc;
 
 	guard(mutex)(&ictx->liveupdate_lock);
 	if (ictx->liveupdate_preserved)
@@ -92,6 +104,11 @@ static int iommufd_liveupdate_set_mark(struct iommufd_ctx *ictx,
 	id = iommufd_liveupdate_find_token(ictx, token, &type);
 	if (id && id != hwpt->obj.id)
 		return -EADDRINUSE;
+
+	/* Whether the page tables can be preserved is looked at later. */
+	rc = iommu_liveupdate_add_pool(hwpt->domain, false);
+	if (rc && rc != -EOPNOTSUPP)
+		return rc;
 
 	hwpt->liveupdate.token = token;
 	hwpt->liveupdate.marked = true;

@@ -15,6 +15,8 @@
 #include <linux/types.h>
 #include <linux/xxhash.h>
 
+#include "../iommu-pages.h"
+
 struct intel_iommu;
 struct iommufd_ctx;
 struct seq_file;
@@ -132,6 +134,16 @@ void intel_iommu_liveupdate_release_domain_id(u64 register_base, u16 did);
 void intel_iommu_liveupdate_clear_entry(u64 register_base, u16 requester_id,
 					u16 did);
 void intel_iommu_liveupdate_show_units(struct seq_file *m);
+
+/* Pools of domains, in pool_hooks.rs and pool.c */
+struct iommu_liveupdate_pool *iommu_liveupdate_new_pool(bool has_all_but_top);
+bool iommu_liveupdate_uses_pools(void);
+int iommu_liveupdate_add_pool(struct iommu_domain *domain, bool is_new);
+struct iommu_liveupdate_pool *
+iommu_liveupdate_pool_of(struct iommu_domain *domain);
+phys_addr_t iommu_liveupdate_alloc_block(int nid, gfp_t gfp, unsigned int order,
+					 bool is_local);
+bool iommu_liveupdate_may_sleep(gfp_t gfp);
 
 /* iommufd */
 struct file;

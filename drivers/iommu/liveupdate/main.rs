@@ -31,6 +31,8 @@ mod iommufd_hooks;
 mod outgoing;
 #[cfg(CONFIG_IOMMU_LIVEUPDATE_KUNIT_TEST)]
 mod page_table_kunit;
+mod pool;
+mod pool_hooks;
 mod preflight;
 mod preflight_hooks;
 mod reclaim;
@@ -62,6 +64,10 @@ module! {
         check_tables: bool {
             default: false,
             description: "Compare page tables with their checksums before they are taken over",
+        },
+        pool: bool {
+            default: true,
+            description: "Allocate page tables that may be preserved in contiguous blocks",
         },
     },
 }
