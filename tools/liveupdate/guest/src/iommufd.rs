@@ -5,6 +5,7 @@
 
 use crate::ioctl;
 use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
 use std::fs::{File, OpenOptions};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -16,6 +17,8 @@ const IOAS_MAP_FILE: u8 = 0x8f;
 const HWPT_LIVEUPDATE_MARK_PRESERVE: u8 = 0x96;
 const HWPT_LIVEUPDATE_RESTORE: u8 = 0x97;
 const HWPT_LIVEUPDATE_VERIFY: u8 = 0x98;
+
+const HWPT_ALLOC_LIVEUPDATE: u32 = 1 << 4;
 
 const MAP_FIXED_IOVA: u32 = 1 << 0;
 const MAP_WRITEABLE: u32 = 1 << 1;
@@ -126,6 +129,10 @@ const fn size_of_u32<T>() -> u32 {
     size_of::<T>() as u32
 }
 
+fn is_unsupported(error: &anyhow::Error) -> bool {
+    error.downcast_ref() == Some(&Errno::EOPNOTSUPP)
+}
+
 /// An open /dev/iommu.
 pub struct Iommufd(File);
 
@@ -187,16 +194,24 @@ impl Iommufd {
         )
     }
 
-    /// Allocates a paging HWPT of `ioas` for a bound device and returns its id.
+    /// Allocates a paging HWPT of `ioas` for a bound device and returns its id. It is one for a live
+    /// update, unless the kernel knows of none.
     pub fn alloc_hwpt(&self, device: u32, ioas: u32) -> Result<u32> {
-        let mut alloc = HwptAlloc {
-            size: size_of_u32::<HwptAlloc>(),
-            dev_id: device,
-            pt_id: ioas,
-            ..Default::default()
+        let alloc = |flags| {
+            let mut alloc = HwptAlloc {
+                size: size_of_u32::<HwptAlloc>(),
+                flags,
+                dev_id: device,
+                pt_id: ioas,
+                ..Default::default()
+            };
+            self.call(HWPT_ALLOC, "IOMMU_HWPT_ALLOC", &mut alloc)?;
+            Ok(alloc.out_hwpt_id)
         };
-        self.call(HWPT_ALLOC, "IOMMU_HWPT_ALLOC", &mut alloc)?;
-        Ok(alloc.out_hwpt_id)
+        match alloc(HWPT_ALLOC_LIVEUPDATE) {
+            Err(error) if is_unsupported(&error) => alloc(0),
+            result => result,
+        }
     }
 
     /// Marks an HWPT for preservation under `token`.
