@@ -7,6 +7,10 @@
 //! ends but to publish the index, which leads to all of them, see [`sealed`].
 
 use crate::{
+    counters::{
+        Held,
+        KHO_ENTRIES, //
+    },
     flb::FLB,
     hooks::{
         self,
@@ -64,6 +68,35 @@ pub(crate) struct HwptRequest {
     pub(crate) devices: KVec<Device>,
 }
 
+/// The page tables of a HWPT, preserved before anything is on record. That takes long, and needs no
+/// lock: they are frozen.
+struct PreservedHwpt<'a> {
+    hwpt: &'a HwptRequest,
+    /// How the first of its devices is attached.
+    attachment: Attachment,
+    tables: PreservedTables,
+}
+
+impl<'a> PreservedHwpt<'a> {
+    fn new(hwpt: &'a HwptRequest) -> Result<Self> {
+        let first = hwpt.devices.first().ok_or(ENODATA)?;
+        let attachment = Attachment::new(first, hwpt.domain)
+            .inspect_err(|e| refuse(first, "its attachment cannot be described", e))?;
+        let tables = if hwpt.domain.is_restored() {
+            retrieved::preserve_again(hwpt.domain)
+                .inspect_err(|e| refuse(first, "its restored page tables are damaged", e))?
+        } else {
+            hwpt.domain.preserve_tables()?
+        };
+
+        Ok(Self {
+            hwpt,
+            attachment,
+            tables,
+        })
+    }
+}
+
 struct PreservedDomain {
     owner: u64,
     token: u64,
@@ -113,6 +146,7 @@ struct PreservedState {
     len: usize,
     run_list: run_list::Outgoing,
     required: Features,
+    _kho_entry: Held,
 }
 
 impl PreservedState {
@@ -132,6 +166,7 @@ impl PreservedState {
 
 struct Records {
     index: PreservedBytes,
+    _kho_entry: Held,
     len: usize,
     states: KVec<PreservedState>,
     domains: KVec<PreservedDomain>,
@@ -154,6 +189,7 @@ impl Outgoing {
     pub(crate) fn new() -> Result<Arc<Self>> {
         let mut records = Records {
             index: PreservedBytes::new(STATE_SIZE)?,
+            _kho_entry: KHO_ENTRIES.hold(1),
             len: 0,
             states: KVec::new(),
             domains: KVec::new(),
@@ -181,6 +217,19 @@ impl Outgoing {
     /// next kernel.
     pub(crate) fn set_stops(&self, stops: bool) {
         self.stops.store(stops, Relaxed);
+    }
+
+    /// Undoes what was preserved for `owner`.
+    fn remove(&self, owner: u64) {
+        self.records.lock().remove(owner);
+        loop {
+            // The lock is not held while the page tables are unpreserved.
+            let domain = self.records.lock().take_domain(owner);
+
+            if domain.is_none() {
+                break;
+            }
+        }
     }
 
     /// Whether nothing is preserved.
@@ -268,6 +317,7 @@ impl Records {
                 len,
                 run_list,
                 required,
+                _kho_entry: KHO_ENTRIES.hold(1),
             },
             GFP_KERNEL,
         )?;
@@ -349,18 +399,13 @@ impl Records {
             .find(|d| hooks::is_same(&d.device, device))
     }
 
-    fn add_domain(&mut self, owner: u64, number: u32, hwpt: &HwptRequest) -> Result {
-        let first = hwpt.devices.first().ok_or(ENODATA)?;
-        let attachment = Attachment::new(first, hwpt.domain)
-            .inspect_err(|e| refuse(first, "its attachment cannot be described", e))?;
+    fn add_domain(&mut self, owner: u64, number: u32, preserved: PreservedHwpt<'_>) -> Result {
+        let PreservedHwpt {
+            hwpt,
+            attachment,
+            tables,
+        } = preserved;
 
-        self.domains.reserve(1, GFP_KERNEL)?;
-        let tables = if hwpt.domain.is_restored() {
-            retrieved::preserve_again(hwpt.domain)
-                .inspect_err(|e| refuse(first, "its restored page tables are damaged", e))?
-        } else {
-            hwpt.domain.preserve_tables()?
-        };
         self.domains.push(
             PreservedDomain {
                 owner,
@@ -430,7 +475,8 @@ impl Records {
         }
     }
 
-    /// Undoes what was preserved for `owner`.
+    /// Undoes what was preserved for `owner` but for its page tables, see
+    /// [`take_domain`](Self::take_domain).
     fn remove(&mut self, owner: u64) {
         self.states.retain(|s| s.owner != owner);
         // What remains needs less room than before.
@@ -444,7 +490,14 @@ impl Records {
             hooks::set_dma_preserved(&gone.device, false);
             self.unpreserve_pages(&gone.attachment, usize::MAX);
         }
-        self.domains.retain(|d| d.owner != owner);
+    }
+
+    /// Removes a domain of `owner`. Its page tables stay preserved as long as the returned value
+    /// exists.
+    fn take_domain(&mut self, owner: u64) -> Option<PreservedDomain> {
+        let index = self.domains.iter().position(|d| d.owner == owner)?;
+
+        self.domains.remove(index).ok()
     }
 }
 
@@ -533,19 +586,25 @@ pub(crate) fn preserve(hwpts: &[HwptRequest]) -> Result<PreservedIommufd> {
     let guard = FLB.outgoing()?;
     let outgoing: Arc<Outgoing> = guard.get().into();
 
+    let mut preserved = KVec::with_capacity(hwpts.len(), GFP_KERNEL)?;
+    for hwpt in hwpts {
+        preserved.push(PreservedHwpt::new(hwpt)?, GFP_KERNEL)?;
+    }
+
     let mut records = outgoing.records.lock();
     let owner = records.next_owner;
     records.next_owner = owner.checked_add(1).ok_or(ENOSPC)?;
 
     let add_all = |records: &mut Records| -> Result<u64> {
-        for (number, hwpt) in (0u32..).zip(hwpts) {
-            records.add_domain(owner, number, hwpt)?;
+        for (number, preserved) in (0u32..).zip(preserved) {
+            records.add_domain(owner, number, preserved)?;
         }
         records.write_state(owner)?;
         records.state_of(owner).ok_or(EINVAL)
     };
-    let state = add_all(&mut records).inspect_err(|_| records.remove(owner))?;
+    let state = add_all(&mut records);
     drop(records);
+    let state = state.inspect_err(|_| outgoing.remove(owner))?;
 
     Ok(PreservedIommufd {
         outgoing,
@@ -563,7 +622,7 @@ impl PreservedIommufd {
 
 impl Drop for PreservedIommufd {
     fn drop(&mut self) {
-        self.outgoing.records.lock().remove(self.owner);
+        self.outgoing.remove(self.owner);
     }
 }
 

@@ -3,6 +3,10 @@
 //! The lists of the pages that page tables consist of, on both sides of the kexec.
 
 use crate::{
+    counters::{
+        Held,
+        KHO_ENTRIES, //
+    },
     hooks,
     tables_hooks::PreservedTables,
     trust::is_trusting, //
@@ -29,6 +33,7 @@ use liveupdate_state::{
 pub(crate) struct Outgoing {
     bytes: PreservedBytes,
     _copy: PreservedBytes,
+    _kho_entries: Held,
     record: RunListRecord,
 }
 
@@ -81,6 +86,7 @@ impl Outgoing {
         let list = Self {
             bytes,
             _copy: copy,
+            _kho_entries: KHO_ENTRIES.hold(2),
             record,
         };
         Ok((list, ranges))
