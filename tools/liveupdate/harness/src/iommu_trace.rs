@@ -16,16 +16,61 @@ pub const EVENTS: [&str; 2] = ["vtd_dmar_fault", "vtd_dmar_enable"];
 /// the trace unless somebody asks for them.
 pub const FLUSHES: [&str; 2] = ["vtd_inv_desc_cc_devices", "vtd_inv_desc_iotlb_domain"];
 
+/// Translations of addresses, one for each access of a device unless it is long. They are not in the
+/// trace unless somebody asks for them.
+pub const ACCESSES: &str = "vtd_dmar_translate";
+
+/// An access of a device.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Access {
+    /// When it was.
+    pub time: Duration,
+    /// Bus, device and function.
+    pub function: String,
+}
+
+/// Splits a line, `1234@1700000000.123456:event details`, into time, event and details.
+fn split(line: &str) -> Option<(&str, &str, &str)> {
+    let (time, rest) = line.split_once('@')?.1.split_once(':')?;
+    let (event, details) = rest.split_once(' ').unwrap_or((rest, ""));
+    Some((time, event, details))
+}
+
+/// The time in a line.
+fn parse_time(time: &str, clock: impl Fn(Duration) -> Duration) -> Option<Duration> {
+    let time = Duration::try_from_secs_f64(time.parse().ok()?);
+    time.ok().map(clock)
+}
+
+/// All accesses that QEMU has written to `path`.
+pub fn accesses(path: &Path, clock: Clock) -> Result<Vec<Access>> {
+    let what = || path.display().to_string();
+    let mut accesses = Vec::new();
+    for line in BufReader::new(File::open(path).with_context(what)?).lines() {
+        let line = line.with_context(what)?;
+        accesses.extend(access(&line, |unix| clock.since_start(unix)));
+    }
+    Ok(accesses)
+}
+
+fn access(line: &str, clock: impl Fn(Duration) -> Duration) -> Option<Access> {
+    let (time, ACCESSES, details) = split(line)? else {
+        return None;
+    };
+    let function = details.strip_prefix("dev ")?.split_whitespace().next()?;
+    Some(Access {
+        time: parse_time(time, clock)?,
+        function: function.into(),
+    })
+}
+
 /// How often QEMU has written each of `events` to `path`.
 pub fn count<const N: usize>(path: &Path, events: [&str; N]) -> Result<[u64; N]> {
     let what = || path.display().to_string();
     let mut counts = [0; N];
     for line in BufReader::new(File::open(path).with_context(what)?).lines() {
         let line = line.with_context(what)?;
-        let event = line
-            .split_once('@')
-            .and_then(|(_, rest)| rest.split_once(':'));
-        let name = event.and_then(|(_, event)| event.split_whitespace().next());
+        let name = split(&line).map(|(_, event, _)| event);
         if let Some(index) = events.iter().position(|event| Some(*event) == name) {
             counts[index] += 1;
         }
@@ -77,26 +122,20 @@ impl IommuTrace {
 
     /// Adds a line, `1234@1700000000.123456:event details`, unless it is from `end` or later.
     fn add(&mut self, line: &str, clock: impl Fn(Duration) -> Duration, end: Duration) {
-        let Some((time, event)) = line
-            .split_once('@')
-            .and_then(|(_, rest)| rest.split_once(':'))
-        else {
+        let Some((time, event, details)) = split(line) else {
             return;
         };
-        let time = time.parse().ok().map(Duration::try_from_secs_f64);
-        let time = time.and_then(Result::ok).map(clock);
+        let time = parse_time(time, clock);
         if time.is_some_and(|time| time >= end) {
             return;
         }
-        if let Some(fault) = event.strip_prefix("vtd_dmar_fault ") {
-            self.faults.push(Fault {
+        match event {
+            "vtd_dmar_fault" => self.faults.push(Fault {
                 time,
-                text: fault.trim().into(),
-            });
-        } else if let Some(enable) = event.strip_prefix("vtd_dmar_enable ")
-            && enable.trim() == "enable 0"
-        {
-            self.translation_off += 1;
+                text: details.trim().into(),
+            }),
+            "vtd_dmar_enable" if details.trim() == "enable 0" => self.translation_off += 1,
+            _ => {}
         }
     }
 }
@@ -130,6 +169,21 @@ mod tests {
             "sid 0x38 fault 5 addr 0x40000000 write 1"
         );
         assert_eq!(trace.translation_off, 2);
+    }
+
+    #[test]
+    fn accesses_are_told_from_other_events() {
+        let line =
+            "1234@1600000000.5:vtd_dmar_translate dev 00:07.00 iova 0x0 -> gpa 0x0 mask 0xfff";
+        let access = access(line, |unix| unix - Duration::from_secs(1_600_000_000));
+        let expected = Access {
+            time: Duration::from_millis(500),
+            function: "00:07.00".into(),
+        };
+        assert_eq!(access, Some(expected));
+        for line in LINES {
+            assert_eq!(super::access(line, |unix| unix), None);
+        }
     }
 
     #[test]

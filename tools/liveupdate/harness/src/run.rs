@@ -3,7 +3,8 @@
 
 use crate::cli::Options;
 use crate::progress::Series;
-use crate::ram::Pages;
+use crate::ram::{GuestRam, Pages};
+use crate::run_dir::RunDir;
 use crate::sampler::Sampler;
 use crate::vm::{Machine, Remains, Vm};
 use anyhow::{Context, Result, bail, ensure};
@@ -15,6 +16,7 @@ use protocol::{
     Back, Device, Hello, OUTCOME_OK, Opened, Preserved, Reply, Request, Stage, Statistics, Tree,
     VerifiedReads, VmmConfig, VmmMemory,
 };
+use std::ffi::OsString;
 use std::ops::Range;
 use std::thread::sleep;
 use std::time::Duration;
@@ -75,9 +77,21 @@ impl Run {
         machine: &Machine,
         devices: &[Device],
     ) -> Result<(Self, Hello)> {
+        let dir = RunDir::create(&options.out, name)?;
+        Self::start_in(options, &dir, machine, devices, &[])
+    }
+
+    /// The same with logs in `dir`, and `more` arguments for QEMU.
+    pub fn start_in(
+        options: &Options,
+        dir: &RunDir,
+        machine: &Machine,
+        devices: &[Device],
+        more: &[OsString],
+    ) -> Result<(Self, Hello)> {
         let mut options = options.clone();
         options.cmdline_extra += WITHOUT_NVME_DRIVER;
-        let (mut vm, hello) = Vm::boot(&options, name, machine)?;
+        let (mut vm, hello) = Vm::boot_with(&options, dir, machine, GuestRam::create()?, more)?;
         let memory = open_vmm(&mut vm, devices, machine.ios)?;
         let sampler = Sampler::start(&vm.ram, devices, &memory, vm.clock)?;
         vm.request_done(&Request::StartDma)?;

@@ -6,6 +6,7 @@ mod figures;
 mod machine;
 mod plot;
 mod step;
+mod swap;
 mod symbols;
 mod table;
 mod verdict;
@@ -19,6 +20,7 @@ use protocol::Shape;
 use serde::Serialize;
 use std::fs;
 use step::Step;
+use swap::Swaps;
 
 /// Table pages that a pool keeps out of the way.
 const PAGES: [u64; 4] = [10, 1000, 10_000, 100_000];
@@ -57,6 +59,7 @@ struct Report {
     not_measured: Vec<NotMeasured>,
     /// Whether the same gives the same.
     repetition: String,
+    swaps: Option<Swaps>,
     properties: Vec<Property>,
 }
 
@@ -96,6 +99,7 @@ fn measure(options: &BenchOptions, status: &Status) -> Result<Report> {
         measured: Vec::new(),
         not_measured: Vec::new(),
         repetition: "not measured".into(),
+        swaps: None,
         properties: Vec::new(),
     };
     for (case, left_out) in cases(options.quick) {
@@ -123,6 +127,17 @@ fn measure(options: &BenchOptions, status: &Status) -> Result<Report> {
         status.phase("the first once more");
         let second = case::measure(options, &functions, &first.case)?;
         report.repetition = verdict::repetition(&first.figures, &second.figures);
+    }
+    status.phase("swaps");
+    match swap::measure(options, &functions) {
+        Ok(swaps) => {
+            report.properties.extend(swaps.properties());
+            report.swaps = Some(swaps);
+        }
+        Err(error) => {
+            let property = Property::new("swaps", false, format!("{error:#}"));
+            report.properties.push(property);
+        }
     }
     let properties = verdict::properties(&report.measured);
     report.properties.extend(properties);

@@ -118,6 +118,9 @@ pub fn render(report: &Report) -> Result<String> {
             section(&mut out, &columns)?;
         }
     }
+    if let Some(swaps) = &report.swaps {
+        writeln!(out, "{}", swaps.render()?)?;
+    }
     for missing in &report.not_measured {
         writeln!(out, "not measured: {}: {}", missing.case, missing.reason)?;
     }
