@@ -33,6 +33,8 @@ mod outgoing;
 mod page_table_kunit;
 mod pool;
 mod pool_hooks;
+#[cfg(CONFIG_IOMMU_LIVEUPDATE_KUNIT_TEST)]
+mod pool_kunit;
 mod preflight;
 mod preflight_hooks;
 mod reclaim;

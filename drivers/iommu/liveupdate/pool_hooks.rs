@@ -32,6 +32,15 @@ pub(crate) struct Request {
 }
 
 impl Request {
+    /// A request of process context, without a charge.
+    #[cfg(CONFIG_IOMMU_LIVEUPDATE_KUNIT_TEST)]
+    pub(crate) fn kernel() -> Self {
+        Self {
+            node: bindings::NUMA_NO_NODE,
+            gfp: bindings::GFP_KERNEL,
+        }
+    }
+
     /// The flags for what is allocated along with it.
     pub(crate) fn flags(&self) -> Flags {
         // SAFETY: The function accepts any flags.
