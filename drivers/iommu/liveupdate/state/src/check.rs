@@ -35,7 +35,7 @@ impl State<'_> {
         // Each unit has a table, each domain a run, each device a requester id.
         self.tables()
             .count()
-            .saturating_add(runs.len())
+            .saturating_add(runs.runs().count())
             .max(self.requester_ids().count())
             .max(self.hwpts().count())
     }

@@ -249,7 +249,7 @@ fn examples() {
     let expected = [
         print(&Sample::example().index()),
         print(&Sample::example().blob()),
-        list.chunks(16).map(entry).collect(),
+        list.chunks(8).map(entry).collect(),
     ];
     let found = blocks(&sections["Example"]);
     assert_eq!(found.len(), expected.len());

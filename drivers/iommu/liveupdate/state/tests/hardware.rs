@@ -35,6 +35,7 @@ use proptest::{
     prelude::*, //
 };
 use sample::{
+    OwnedGroup,
     OwnedUnit,
     Sample, //
 };
@@ -50,7 +51,7 @@ struct World {
     sample: Sample,
     found: OwnedUnit,
     contents: BTreeMap<u64, Entries>,
-    preserved: BTreeSet<u64>,
+    preserved: BTreeMap<u64, u64>,
 }
 
 impl World {
@@ -63,7 +64,9 @@ impl World {
             sample,
             found,
             contents: example_contents(),
-            preserved: [ROOT, FIRST, SECOND, TOPS[0], TOPS[1]].into(),
+            preserved: [ROOT, FIRST, SECOND, TOPS[0], TOPS[1]]
+                .map(|page| (page, 1))
+                .into(),
         }
     }
 
@@ -90,22 +93,62 @@ fn address(requester_id: u16) -> PciAddress {
     }
 }
 
-/// The first page of each run has to be there; the others are looked at when they are freed.
+/// The first pages of each run have to be there; the others are looked at when they are freed.
 #[test]
 fn runs_are_preserved() {
     let sample = Sample::example();
     let list = sample.list();
-    let runs = RunList::new(&list, sample.runs.len() as u64).unwrap();
-    let bases: BTreeSet<_> = sample.runs.iter().map(|run| run.base).collect();
-    let mut pages = Pages::new(&BTreeMap::new());
+    let runs = RunList::new(&list, list.len() as u64 / 8).unwrap();
+    let all: Vec<_> = sample.groups.into_iter().flat_map(|g| g.runs).collect();
+    let check = |preserved: &BTreeMap<u64, u64>| {
+        let mut pages = Pages::new(&BTreeMap::new());
+        pages.preserved = preserved.clone();
+        hardware::check_runs(&pages, &runs)
+    };
 
-    pages.preserved = bases.clone();
-    assert_eq!(hardware::check_runs(&pages, &runs), Ok(()));
-    for base in bases.iter().copied() {
-        pages.preserved = bases.clone();
-        pages.preserved.remove(&base);
-        let missing = Mismatch::NotPreserved(base);
-        assert_eq!(hardware::check_runs(&pages, &runs), Err(missing));
+    // Each with as many pages as can be.
+    let chunks = all.iter().map(|run| (run.base, 1 << run.pages.ilog2()));
+    let single = all.iter().map(|run| (run.base, 1));
+    for preserved in [chunks.collect::<BTreeMap<_, _>>(), single.collect()] {
+        assert_eq!(check(&preserved), Ok(()));
+        for run in &all {
+            let missing = Err(Mismatch::NotPreserved(run.base));
+            let mut other = preserved.clone();
+            other.remove(&run.base);
+            assert_eq!(check(&other), missing);
+            // Together with pages that are somebody else's.
+            other.insert(run.base, u64::from(run.pages).next_power_of_two() * 2);
+            assert_eq!(check(&other), missing);
+        }
+    }
+}
+
+/// A top table may be anywhere in what was preserved together; the tables of the hardware stand alone.
+#[test]
+fn top_tables_among_others() {
+    for (chunk, pages, found) in [
+        (TOPS[0], 1, true),
+        (TOPS[0], 16, true),
+        (TOPS[0] - 0x1000, 1, false),
+        (TOPS[0] - 0x1_0000, 16, false),
+        (TOPS[0] - 0x1_0000, 32, true),
+        (TOPS[0] & !0xff_ffff, 4096, true),
+        (TOPS[0] & !0xff_ffff, 16, false),
+    ] {
+        let mut world = World::new();
+        world.preserved.remove(&TOPS[0]);
+        world.preserved.insert(chunk, pages);
+        let expected = if found {
+            Ok(())
+        } else {
+            Err(Mismatch::NotPreserved(TOPS[0]))
+        };
+        assert_eq!(world.check(), expected, "{chunk:#x} {pages}");
+    }
+    for table in [ROOT, FIRST, SECOND] {
+        let mut world = World::new();
+        world.preserved.insert(table, 2);
+        assert_eq!(world.check(), Err(Mismatch::NotPreserved(table)));
     }
 }
 
@@ -271,13 +314,15 @@ impl Claims {
             device.unit += u64::from(!here);
             sample.devices.push(device);
         }
-        sample.runs = self
+        sample.groups = self
             .runs
             .iter()
-            .map(|(page, pages)| Run {
-                base: page << 12,
-                pages: *pages,
+            .map(|(page, pages)| OwnedGroup {
                 checksum: 0,
+                runs: vec![Run {
+                    base: page << 12,
+                    pages: *pages,
+                }],
             })
             .collect();
         sample
@@ -345,7 +390,7 @@ proptest! {
         let lists: Vec<_> = samples.iter().map(Sample::list).collect();
         let claims = || {
             let of_samples = (0u32..).zip(samples.iter().zip(&lists)).flat_map(|(who, (s, list))| {
-                let runs = RunList::new(list, s.runs.len() as u64).unwrap();
+                let runs = RunList::new(list, list.len() as u64 / 8).unwrap();
                 hardware::claims(s, runs, UNIT).map(move |claim| (who, claim))
             });
             let of_unit = hardware::own_claims(&unit).map(|claim| (u32::MAX, claim));

@@ -26,14 +26,17 @@ use proptest::{
     prelude::*,
     sample::Index as Pick, //
 };
-use sample::Sample;
+use sample::{
+    OwnedGroup,
+    Sample, //
+};
 
 /// The state of [`Sample::example`].
 const STATE: &str = r#"/dts-v1/;
 / {
 	compatible = "linux,iommufd-liveupdate-v1";
 	owner = <0 5>;
-	run-list = <0x1 0x4000 0x1 0x6000 0 3 0x11111111 0x22222222>;
+	run-list = <0x1 0x4000 0x1 0x6000 0 7 0x11111111 0x22222222>;
 	iommu@fed90000 {
 		compatible = "intel,vt-d-legacy";
 		register-base = <0x0 0xfed90000>;
@@ -53,7 +56,7 @@ const STATE: &str = r#"/dts-v1/;
 		page-table-flags = <0x3>;
 		page-sizes = <0x0 0x40201000>;
 		table-pages = <0 9>;
-		runs = <0 2>;
+		runs = <0 4>;
 	};
 	domain@7 {
 		number = <0x7>;
@@ -65,7 +68,7 @@ const STATE: &str = r#"/dts-v1/;
 		page-table-flags = <0x3>;
 		page-sizes = <0 0x40201000>;
 		table-pages = <0 9>;
-		runs = <2 1>;
+		runs = <4 3>;
 	};
 	device@0,00,03.0 {
 		segment = <0x0>;
@@ -129,7 +132,7 @@ const SECOND_UNIT: &str = r#"
 		page-table-flags = <0x3>;
 		page-sizes = <0 0x40201000>;
 		table-pages = <0 9>;
-		runs = <3 1>;
+		runs = <7 3>;
 	};
 	device@0,00,05.0 {
 		segment = <0>;
@@ -150,12 +153,12 @@ const INDEX: &str = r#"/dts-v1/;
 	iommufd@5 {
 		owner = <0 5>;
 		state = <0x2 0 0 1000>;
-		run-list = <0x1 0x4000 0x1 0x6000 0 3 0 0>;
+		run-list = <0x1 0x4000 0x1 0x6000 0 7 0 0>;
 	};
 	iommufd@6 {
 		owner = <0 0x6>;
 		state = <0x2 0x4000 0 1000>;
-		run-list = <0x1 0x5000 0x1 0x7000 0 3 0 0>;
+		run-list = <0x1 0x5000 0x1 0x7000 0 7 0 0>;
 	};
 };
 "#;
@@ -178,31 +181,33 @@ fn damage(text: &str, from: &str, to: &str) -> String {
     text.replacen(from, to, 1)
 }
 
-/// The runs of the example, and one for the domain of the second unit.
-fn runs() -> Vec<Run> {
-    let more = Run {
-        base: 0x1_0003_0000,
-        pages: 9,
+/// The groups of the example, and one for the domain of the second unit.
+fn groups() -> Vec<OwnedGroup> {
+    let more = OwnedGroup {
         checksum: 0,
+        runs: vec![Run {
+            base: 0x1_0003_0000,
+            pages: 9,
+        }],
     };
 
-    [&Sample::example().runs[..], &[more]].concat()
+    [&Sample::example().groups[..], &[more]].concat()
 }
 
-/// Reads a tree that has the first `entries` entries of the list.
-fn check_with(text: &str, entries: usize) -> Result<(), Error> {
+/// Reads a tree that has the first `count` groups of the list.
+fn check_with(text: &str, count: usize) -> Result<(), Error> {
     let mut sample = Sample::example();
 
-    sample.runs = runs()[..entries].to_vec();
+    sample.groups = groups()[..count].to_vec();
     sample::read(&compile(text), &sample.list()).map(|_| ())
 }
 
 fn check(text: &str) -> Result<(), Error> {
-    check_with(text, 3)
+    check_with(text, 2)
 }
 
 fn check_second_unit(text: &str) -> Result<(), Error> {
-    check_with(text, 4)
+    check_with(text, 3)
 }
 
 fn range(node: &'static str, property: &'static str) -> Result<(), Error> {
@@ -232,7 +237,7 @@ fn controls() {
         size: 1000,
         run_list: RunListRecord {
             copies,
-            entries: 3,
+            entries: 7,
             checksum: 0,
         },
     };
@@ -335,7 +340,7 @@ fn features() {
 fn run_lists_of_rejected_states() {
     let list = Some(RunListRecord {
         copies: [0x1_0000_4000, 0x1_0000_6000],
-        entries: 3,
+        entries: 7,
         checksum: 0x1111_1111_2222_2222,
     });
 
@@ -345,8 +350,8 @@ fn run_lists_of_rejected_states() {
         ("register-base", "register-bass", list),
         ("run-list", "run-lisp", None),
         ("<0x1 0x4000 0x1", "<0x1 0x4001 0x1", None),
-        ("0x1 0x6000 0 3", "0x1 0x6001 0 3", None),
-        ("0x1 0x6000 0 3", "0x1 0x6000 3", None),
+        ("0x1 0x6000 0 7", "0x1 0x6001 0 7", None),
+        ("0x1 0x6000 0 7", "0x1 0x6000 7", None),
     ] {
         let blob = compile(&damage(STATE, from, to));
         assert!(sample::read_tree_nodes(&blob).is_err(), "{to}");
@@ -538,8 +543,8 @@ fn ranges() {
             domain(property::TABLE_PAGES),
         ),
         (
-            "<0x1 0x4000 0x1 0x6000 0 3",
-            "<0x1 0x4000 0 0 0 3",
+            "<0x1 0x4000 0x1 0x6000 0 7",
+            "<0x1 0x4000 0 0 0 7",
             iommufd(property::RUN_LIST),
         ),
         ("<0x1 0x4000 0x1", "<0 0 0x1", iommufd(property::RUN_LIST)),
@@ -625,7 +630,7 @@ fn duplicates() {
             tables(),
         ),
         ("0 2 0x1 0x3000", "0 2 1 0x28000", tables()),
-        ("0 2 0x1 0x3000", "0 2 1 0x29000", Ok(())),
+        ("0 2 0x1 0x3000", "0 2 1 0x2a000", Ok(())),
         ("0 2 0x1 0x3000", "0 2 1 0x2000", tables()),
         ("0 2 0x1 0x3000", "0 2 1 0x1000", tables()),
         (

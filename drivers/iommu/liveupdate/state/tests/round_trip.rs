@@ -71,7 +71,7 @@ proptest! {
     fn keys(sample in sample::sample()) {
         let (blob, list) = (sample.blob(), sample.list());
         let state = State::parse(&blob, Features::NONE).unwrap();
-        let runs = RunList::new(&list, sample.runs.len() as u64).unwrap();
+        let runs = RunList::new(&list, list.len() as u64 / 8).unwrap();
         let mut keys = vec![Key::default(); state.key_count(&runs)];
 
         prop_assert_eq!(state.check(&runs, &mut keys), Ok(()));

@@ -20,6 +20,7 @@ use liveupdate_state::{
         property, //
     },
     Error,
+    RunGroup,
     RunList,
     RunRange, //
 };
@@ -31,7 +32,10 @@ use proptest::{
     prelude::*,
     sample::Index as Pick, //
 };
-use sample::Sample;
+use sample::{
+    OwnedGroup,
+    Sample, //
+};
 use xxhash_rust::xxh64::xxh64;
 
 const END: u64 = 1 << 52;
@@ -40,8 +44,9 @@ const END: u64 = 1 << 52;
 struct Memory(BTreeMap<u64, Vec<u8>>);
 
 impl Checksum for Memory {
-    fn page(&self, page: u64, checksum: u64) -> Option<u64> {
-        Some(xxh64(self.0.get(&page)?, checksum))
+    fn pages(&self, run: &Run, checksum: u64) -> Option<u64> {
+        run.addresses()
+            .try_fold(checksum, |sum, page| Some(xxh64(self.0.get(&page)?, sum)))
     }
 }
 
@@ -55,36 +60,52 @@ impl Memory {
         Self(pages.iter().copied().map(content).collect())
     }
 
-    /// The checksum of a run, by the description of the format: the first page is hashed with its
-    /// own address as the seed, each other one with the checksum of those before it.
-    fn of_run(&self, base: u64, pages: u64) -> u64 {
-        (0..pages).fold(base, |seed, n| xxh64(&self.0[&(base + n * 4096)], seed))
+    /// The checksum of all pages, by the description of the format: the first one is hashed with the
+    /// seed 0, each other one with the checksum of those before it.
+    fn checksum(&self) -> u64 {
+        self.0.values().fold(0, |seed, page| xxh64(page, seed))
     }
 }
 
-/// Writes the list of the pages of one domain.
-fn write(pages: &BTreeSet<u64>, memory: &Memory) -> Result<Vec<u8>, Error> {
-    let pages: Vec<_> = pages.iter().copied().collect();
-    let mut buffer = vec![0xa5; 16 * runs::count(&pages)];
-    let rest = runs::write(&pages, memory, &mut buffer)?.len();
+/// Single pages as runs, merged.
+fn merged(pages: impl IntoIterator<Item = u64>) -> Vec<Run> {
+    let mut runs: Vec<_> = pages.into_iter().map(|page| run(page, 1)).collect();
+    let count = runs::merge(&mut runs);
 
-    assert_eq!(rest, 0);
-    Ok(buffer)
+    runs.truncate(count);
+    runs
 }
 
-fn list(runs: &[Run]) -> Vec<u8> {
+/// Writes the group of one domain.
+fn write(pages: &BTreeSet<u64>, memory: &Memory) -> Vec<u8> {
+    let runs = merged(pages.iter().copied());
+    let checksum = runs::content(runs.iter().copied(), memory).unwrap();
+    let mut buffer = vec![0xa5; 8 * runs::entries_for(runs.len()).unwrap() as usize];
+    let rest = runs::write(&runs, checksum, &mut buffer).unwrap().len();
+
+    assert_eq!(rest, 0);
+    buffer
+}
+
+/// The only group of a list.
+fn group(bytes: &[u8]) -> RunGroup<'_> {
+    let list = RunList::new(bytes, bytes.len() as u64 / 8).unwrap();
+    let mut groups = list.groups();
+    let group = groups.next().unwrap();
+
+    assert!(groups.next().is_none());
+    group
+}
+
+fn list(groups: &[OwnedGroup]) -> Vec<u8> {
     let mut sample = Sample::example();
 
-    sample.runs = runs.to_vec();
+    sample.groups = groups.to_vec();
     sample.list()
 }
 
 fn run(base: u64, pages: u32) -> Run {
-    Run {
-        base,
-        pages,
-        checksum: 0,
-    }
+    Run { base, pages }
 }
 
 /// Sets of pages, with neighbours among them.
@@ -117,47 +138,71 @@ fn pages_of(run: &Run) -> impl Iterator<Item = u128> {
     (0..u128::from(run.pages)).map(move |n| base + 4096 * n)
 }
 
+/// Groups of such runs.
+fn any_groups() -> impl Strategy<Value = Vec<OwnedGroup>> {
+    vec((any::<u64>(), any_runs()), 0..4).prop_map(|groups| {
+        groups
+            .into_iter()
+            .map(|(checksum, runs)| OwnedGroup { checksum, runs })
+            .collect()
+    })
+}
+
 proptest! {
-    /// What is read are the pages that were written, once each, with the checksums.
+    /// What is read are the pages that were written, once each, with their checksum.
     #[test]
     fn what_is_written(pages in pages()) {
         let memory = Memory::new(&pages);
-        let bytes = write(&pages, &memory).unwrap();
-        let list = RunList::new(&bytes, bytes.len() as u64 / 16).unwrap();
+        let bytes = write(&pages, &memory);
+        let group = group(&bytes);
 
-        prop_assert_eq!(list.check(), Ok(()));
-        prop_assert_eq!(list.len(), bytes.len() / 16);
-        prop_assert_eq!(list.is_empty(), pages.is_empty());
-        prop_assert_eq!(list.pages(), pages.len() as u64);
-        let found: Vec<_> = list.iter().flat_map(|run| run.addresses()).collect();
+        prop_assert_eq!(group.check(), Ok(()));
+        prop_assert_eq!(group.len(), bytes.len() / 8 - 2);
+        prop_assert_eq!(group.is_empty(), pages.is_empty());
+        prop_assert_eq!(group.pages(), pages.len() as u64);
+        let found: Vec<_> = group.iter().flat_map(|run| run.addresses()).collect();
         prop_assert_eq!(found, pages.iter().copied().collect::<Vec<_>>());
 
-        // As few entries as there can be, each with the checksum that another program computes.
-        let expected = sample::runs_of(&pages, || 0);
-        for (run, expected) in list.iter().zip(&expected) {
-            prop_assert_eq!((run.base, run.pages), (expected.base, expected.pages));
-            prop_assert_eq!(run.checksum, memory.of_run(run.base, run.pages.into()));
+        // As few runs as there can be, with the checksum that another program computes.
+        let expected = sample::runs_of(&pages);
+        for run in &expected {
             prop_assert_eq!(run.end(), run.base + 4096 * u64::from(run.pages));
         }
-        prop_assert_eq!(list.len(), expected.len());
+        prop_assert_eq!(group.iter().collect::<Vec<_>>(), expected);
+        prop_assert_eq!(group.checksum(), memory.checksum());
+    }
+
+    /// Runs of any length, in any order, are merged into what single pages are merged into.
+    #[test]
+    fn merging(pages in pages(), cuts in vec(any::<bool>(), 64), order in any::<u64>()) {
+        let mut parts: Vec<Run> = Vec::new();
+        for (page, cut) in pages.iter().zip(cuts.iter().cycle()) {
+            match parts.last_mut() {
+                Some(last) if last.end() == *page && !cut => last.pages += 1,
+                _ => parts.push(run(*page, 1)),
+            }
+        }
+        parts.sort_by_key(|part| part.base.wrapping_mul(order | 1));
+        let count = runs::merge(&mut parts);
+        prop_assert_eq!(&parts[..count], sample::runs_of(&pages));
     }
 
     #[test]
     fn lookups(pages in pages(), address in 0u64..80 << 12) {
-        let bytes = write(&pages, &Memory::new(&pages)).unwrap();
-        let list = RunList::new(&bytes, bytes.len() as u64 / 16).unwrap();
+        let bytes = write(&pages, &Memory::new(&pages));
+        let group = group(&bytes);
 
         for page in pages.iter().flat_map(|p| [p - 1, *p, p + 1, p + 4095, p + 4096]) {
-            prop_assert_eq!(list.contains(page), pages.contains(&(page & !4095)));
+            prop_assert_eq!(group.contains(page), pages.contains(&(page & !4095)));
         }
-        prop_assert_eq!(list.contains(address), pages.contains(&(address & !4095)));
+        prop_assert_eq!(group.contains(address), pages.contains(&(address & !4095)));
     }
 
     /// Accepted are pages in order, each once, none of them 0 or beyond the last address.
     #[test]
     fn order(runs in any_runs()) {
-        let bytes = list(&runs);
-        let list = RunList::new(&bytes, runs.len() as u64).unwrap();
+        let bytes = list(&[OwnedGroup { checksum: 0, runs: runs.clone() }]);
+        let group = group(&bytes);
         let pages: Vec<_> = runs.iter().flat_map(pages_of).collect();
         let valid = pages.is_sorted_by(|a, b| a < b)
             && pages.iter().all(|p| (4096..u128::from(END)).contains(p));
@@ -167,9 +212,9 @@ proptest! {
             Err(Error::Range { node: schema::DOMAIN, property: property::RUNS })
         };
 
-        prop_assert_eq!(list.check(), expected);
-        prop_assert_eq!(list.pages(), pages.len() as u64);
-        prop_assert_eq!(list.iter().collect::<Vec<_>>(), runs);
+        prop_assert_eq!(group.check(), expected);
+        prop_assert_eq!(group.pages(), pages.len() as u64);
+        prop_assert_eq!(group.iter().collect::<Vec<_>>(), runs);
     }
 
     /// Every changed bit, and every page that changed places with another one, is seen.
@@ -177,44 +222,54 @@ proptest! {
     fn damage(pages in pages(), place in any::<[Pick; 3]>(), bit in 0u8..8) {
         prop_assume!(!pages.is_empty());
         let mut memory = Memory::new(&pages);
-        let bytes = write(&pages, &memory).unwrap();
-        let list = RunList::new(&bytes, bytes.len() as u64 / 16).unwrap();
-        prop_assert!(list.iter().all(|run| run.is_intact(&memory)));
+        let bytes = write(&pages, &memory);
+        let group = group(&bytes);
+        prop_assert!(group.is_intact(&memory));
 
         let all: Vec<_> = pages.iter().copied().collect();
         let (a, b) = (*place[0].get(&all), *place[1].get(&all));
-        let damaged = |memory: &Memory| -> Vec<_> {
-            list.iter().filter(|run| !run.is_intact(memory)).map(|run| run.base).collect()
-        };
-        let run_of = |page| list.iter().find(|run| run.addresses().any(|p| p == page)).unwrap().base;
 
         *place[2].get_mut(memory.0.get_mut(&a).unwrap()) ^= 1 << bit;
-        prop_assert_eq!(damaged(&memory), [run_of(a)]);
+        prop_assert!(!group.is_intact(&memory));
 
         let mut memory = Memory::new(&pages);
         let content = memory.0[&a].clone();
         let other = memory.0.insert(b, content).unwrap();
         memory.0.insert(a, other);
-        let expected: BTreeSet<_> = [run_of(a), run_of(b)].into();
-        let expected: Vec<_> = expected.into_iter().filter(|_| a != b).collect();
-        prop_assert_eq!(damaged(&memory), expected);
+        prop_assert_eq!(group.is_intact(&memory), a == b);
 
         // A page that is nowhere.
         memory = Memory::new(&pages);
         memory.0.remove(&a);
-        prop_assert_eq!(damaged(&memory), [run_of(a)]);
-        prop_assert_eq!(write(&pages, &memory), Err(Error::NoSpace));
+        prop_assert!(!group.is_intact(&memory));
+        prop_assert_eq!(runs::content(group.iter(), &memory), None);
     }
 
+    /// A range is a group if it is exactly the entries of one.
     #[test]
-    fn ranges(runs in any_runs(), first in 0u32..10, count in 0u32..10) {
-        let bytes = list(&runs);
-        let list = RunList::new(&bytes, runs.len() as u64).unwrap();
-        let found = list.range(RunRange { first, count });
-        let expected = runs.get(first as usize..(first + count) as usize);
+    fn ranges(groups in any_groups(), first in 0u32..20, count in 0u32..20) {
+        let bytes = list(&groups);
+        let list = RunList::new(&bytes, bytes.len() as u64 / 8).unwrap();
+        let found: Vec<_> = list.groups().map(OwnedGroup::from).collect();
+        prop_assert_eq!(&found, &groups);
+        let runs: Vec<_> = groups.iter().flat_map(|g| g.runs.iter().copied()).collect();
+        prop_assert_eq!(list.runs().collect::<Vec<_>>(), runs);
+        prop_assert_eq!(list.is_empty(), groups.is_empty());
 
-        let found = found.map(|list| list.iter().collect::<Vec<_>>());
-        prop_assert_eq!(found.as_deref(), expected);
+        let mut next = 0;
+        for group in groups {
+            let range = RunRange { first: next, count: group.entries() };
+            next += group.entries();
+            prop_assert_eq!(list.group(range).map(OwnedGroup::from), Some(group));
+            for count in [range.count - 1, range.count + 1] {
+                let range = RunRange { count, ..range };
+                prop_assert!(list.group(range).is_none());
+            }
+        }
+        // Whatever it is, it is as long as it says.
+        if let Some(group) = list.group(RunRange { first, count }) {
+            prop_assert_eq!(group.len() as u32 + 2, count);
+        }
     }
 }
 
@@ -223,60 +278,84 @@ proptest! {
 fn entries() {
     let pages: BTreeSet<_> = [0x1_2345_6000, 0x1_2345_7000, 0x7000].into();
     let memory = Memory::new(&pages);
-    let bytes = write(&pages, &memory).unwrap();
+    let bytes = write(&pages, &memory);
 
-    assert_eq!(bytes[..8], [0, 0, 0, 0, 0, 0, 0x70, 0]);
-    assert_eq!(bytes[8..16], memory.of_run(0x7000, 1).to_be_bytes());
-    assert_eq!(bytes[16..24], [0, 0, 0, 1, 0x23, 0x45, 0x60, 1]);
-    assert_eq!(bytes[24..], memory.of_run(0x1_2345_6000, 2).to_be_bytes());
+    assert_eq!(bytes[..8], 2u64.to_be_bytes());
+    assert_eq!(bytes[8..16], memory.checksum().to_be_bytes());
+    assert_eq!(bytes[16..24], [0, 0, 0, 0, 0, 0, 0x70, 0]);
+    assert_eq!(bytes[24..], [0, 0, 0, 1, 0x23, 0x45, 0x60, 1]);
 
-    // One page more than an entry can stand for, and three times as many.
+    // One page more than a run can have, and three times as many.
     for n in [4095u64, 4096, 4097, 3 * 4096] {
-        let pages: BTreeSet<_> = (1..=n).map(|page| page << 12).collect();
-        let list = write(&pages, &Memory::new(&pages)).unwrap();
-        let list = RunList::new(&list, list.len() as u64 / 16).unwrap();
+        let runs = merged((1..=n).map(|page| page << 12));
+        let mut buffer = vec![0; 8 * (runs.len() + 2)];
+        runs::write(&runs, 0, &mut buffer).unwrap();
+        let group = group(&buffer);
 
-        assert_eq!(list.len() as u64, n.div_ceil(4096));
-        assert_eq!(list.pages(), n);
-        assert_eq!(list.check(), Ok(()));
-        assert!(list.contains(n << 12) && !list.contains((n + 1) << 12));
+        assert_eq!(group.len() as u64, n.div_ceil(4096));
+        assert_eq!(group.pages(), n);
+        assert_eq!(group.check(), Ok(()));
+        assert!(group.contains(n << 12) && !group.contains((n + 1) << 12));
     }
+    // Long runs that are neighbours.
+    let mut runs = [
+        run(1 << 12, 3000),
+        run(3001 << 12, 3000),
+        run(6001 << 12, 3000),
+    ];
+    assert_eq!(runs::merge(&mut runs), 3);
+    let expected = [
+        run(1 << 12, 4096),
+        run(4097 << 12, 4096),
+        run(8193 << 12, 808),
+    ];
+    assert_eq!(runs, expected);
 }
 
 #[test]
 fn sizes() {
-    let bytes = [0; 40];
+    let bytes = [0; 20];
 
     for (entries, is_list) in [
         (0, true),
         (2, true),
         (3, false),
-        (1 << 60, false),
+        (1 << 61, false),
         (u64::MAX, false),
     ] {
         assert_eq!(RunList::new(&bytes, entries).is_some(), is_list);
     }
-    assert_eq!(RunList::new(&bytes, 2).unwrap().as_bytes().len(), 32);
     let list = RunList::new(&bytes, 2).unwrap();
+    assert_eq!((list.as_bytes().len(), list.len()), (16, 2));
     for (first, count) in [(u32::MAX, 1), (1, u32::MAX), (u32::MAX, u32::MAX), (3, 0)] {
-        assert!(list.range(RunRange { first, count }).is_none());
+        assert!(list.group(RunRange { first, count }).is_none());
     }
-    assert!(RunList::default().is_empty() && !RunList::default().contains(0));
+    assert!(RunList::default().is_empty() && RunList::default().groups().next().is_none());
 
-    // Too little memory for the list.
-    let pages = [0x1000, 0x3000];
-    let memory = Memory::new(&pages.into());
+    // Groups that end beyond the list.
+    for count in [2u64, 1 << 61, u64::MAX] {
+        let bytes: Vec<_> = [count, 0, 0x1000]
+            .iter()
+            .flat_map(|e| e.to_be_bytes())
+            .collect();
+        let list = RunList::new(&bytes, 3).unwrap();
+        assert!(list.groups().next().is_none() && list.runs().next().is_none());
+    }
+
+    // Too little memory for the list, and runs that no entry can stand for.
+    let runs = [run(0x1000, 1), run(0x3000, 1)];
     for size in 0..32 {
         let mut buffer = vec![0; size];
-        assert_eq!(
-            runs::write(&pages, &memory, &mut buffer).map(|rest| rest.len()),
-            Err(Error::NoSpace)
-        );
+        let written = runs::write(&runs, 0, &mut buffer).map(|rest| rest.len());
+        assert_eq!(written, Err(Error::NoSpace));
     }
-    assert_eq!(
-        runs::write(&[], &memory, &mut []).map(|rest| rest.len()),
-        Ok(0)
-    );
+    for wrong in [run(0x1000, 0), run(0x1000, 4097), run(0x1001, 1)] {
+        assert!(matches!(
+            runs::write(&[wrong], 0, &mut [0; 32]),
+            Err(Error::Range { .. })
+        ));
+    }
+    assert_eq!(runs::entries_for(u32::MAX as usize), None);
 }
 
 /// What a tree says about the list, single changes of either.
@@ -297,21 +376,31 @@ fn trees_and_lists() {
     let overlap = || Err(Error::Duplicate(property::RUNS));
     type Change = fn(&mut Sample);
 
-    let changes: [(Change, Result<(), Error>); 17] = [
+    let changes: [(Change, Result<(), Error>); 20] = [
         (|_| {}, Ok(())),
-        // Entries that belong to nobody, to nobody any more, to two domains, or are not there.
-        (|s| s.runs.push(run(0x5000, 1)), runs()),
-        (|s| _ = s.runs.pop(), runs()),
+        // Groups that belong to nobody, to nobody any more, to two domains, or are not there.
         (
-            |s| s.domains[0].runs = RunRange { first: 0, count: 1 },
+            |s| {
+                s.groups.push(OwnedGroup {
+                    checksum: 0,
+                    runs: vec![run(0x5000, 1)],
+                });
+            },
+            runs(),
+        ),
+        (|s| _ = s.groups.pop(), runs()),
+        (|s| s.groups[0].runs.push(run(0x1_0005_0000, 1)), runs()),
+        (|s| _ = s.groups[0].runs.pop(), runs()),
+        (
+            |s| s.domains[0].runs = RunRange { first: 0, count: 3 },
             runs(),
         ),
         (
-            |s| s.domains[1].runs = RunRange { first: 1, count: 2 },
+            |s| s.domains[1].runs = RunRange { first: 3, count: 4 },
             runs(),
         ),
         (
-            |s| s.domains[1].runs = RunRange { first: 0, count: 2 },
+            |s| s.domains[1].runs = RunRange { first: 0, count: 4 },
             runs(),
         ),
         (
@@ -322,17 +411,25 @@ fn trees_and_lists() {
             runs(),
         ),
         (
-            |s| s.domains[1].runs = RunRange { first: 3, count: 1 },
+            |s| s.domains[1].runs = RunRange { first: 7, count: 3 },
             runs(),
         ),
+        // All entries, but divided elsewhere.
+        (
+            |s| {
+                s.domains[0].runs = RunRange { first: 0, count: 3 };
+                s.domains[1].runs = RunRange { first: 3, count: 4 };
+            },
+            runs(),
+        ),
+        // Not all pages need to be tables, but there are no more tables than pages.
+        (|s| s.domains[0].table_pages -= 1, Ok(())),
         (
             |s| s.domains[0].table_pages += 1,
             domain(property::TABLE_PAGES),
         ),
         (
-            |s| {
-                s.runs[0].pages -= 1;
-            },
+            |s| s.groups[0].runs[0].pages -= 1,
             domain(property::TABLE_PAGES),
         ),
         // Any page of the domain can be its top table, and no other one.
@@ -342,14 +439,10 @@ fn trees_and_lists() {
             domain(property::TOP_TABLE),
         ),
         // Runs out of order, and pages that have two purposes.
-        (|s| s.runs.swap(0, 1), runs()),
-        (
-            |s| s.runs[2].base = 0x1_0001_5000,
-            domain(property::TOP_TABLE),
-        ),
+        (|s| s.groups[0].runs.swap(0, 1), runs()),
         (
             |s| {
-                s.runs[2].base = 0x1_0001_5000;
+                s.groups[1].runs[0].base = 0x1_0001_5000;
                 s.domains[1].top_table = 0x1_0001_6000;
             },
             overlap(),

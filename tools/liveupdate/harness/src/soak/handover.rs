@@ -17,7 +17,7 @@ const LARGE: u64 = 1 << 7;
 /// Entries of a page table.
 pub const ENTRIES: usize = PAGE / 8;
 /// Size of an entry of a run list.
-pub const RUN: usize = 16;
+pub const RUN: usize = 8;
 
 /// Guest-physical memory.
 pub trait Ram {
@@ -118,7 +118,7 @@ pub struct Iommufd {
     pub tree: Blob,
     /// Where the copies of its run list are.
     pub run_lists: [u64; 2],
-    /// What is in both.
+    /// What is in both: the group of its domain.
     pub runs: Vec<u8>,
     /// The pages of its page tables, the top first.
     pub tables: Vec<Table>,

@@ -24,6 +24,7 @@ use liveupdate_state::{
     PciAddress,
     RequesterIds,
     Root,
+    Run,
     RunListRecord,
     RunRange,
     Unit, //
@@ -85,9 +86,19 @@ impl Description {
 
         for (number, pages) in (0..).zip(self.domains) {
             let pages: Vec<_> = pages.iter().map(|n| PAGES + 0x1000 * n).collect();
-            let count = runs::count(&pages) as u32;
+            let mut runs: Vec<_> = pages
+                .iter()
+                .map(|page| Run {
+                    base: *page,
+                    pages: 1,
+                })
+                .collect();
+            let merged = runs::merge(&mut runs);
+            runs.truncate(merged);
+            let count = runs::entries_for(runs.len()).unwrap();
+            let checksum = runs::content(runs.iter().copied(), &machine).unwrap();
 
-            rest = runs::write(&pages, &machine, rest).unwrap();
+            rest = runs::write(&runs, checksum, rest).unwrap();
             domains.push(Domain {
                 number,
                 top_table: pages[0],
@@ -104,7 +115,7 @@ impl Description {
             });
             entries += count;
         }
-        list.truncate(16 * entries as usize);
+        list.truncate(8 * entries as usize);
 
         let buses: Vec<_> = self
             .devices

@@ -12,6 +12,7 @@ use liveupdate_state::{
     runs::Checksum,
     vtd,
     ContextTables,
+    Run,
     Unit, //
 };
 use std::{
@@ -46,6 +47,8 @@ pub const TABLES: [u64; 4] = [0x1_0002_0000, 0x1_0002_1000, 0x1_0002_2000, 0x1_0
 pub const PAGES: u64 = 0x1_0003_0000;
 /// How many there are.
 pub const PAGE_COUNT: u64 = 32;
+/// The page that was preserved together with the next one.
+pub const PAIR: u64 = 16;
 
 /// Where the block of a section is.
 pub fn block(section: Section) -> u64 {
@@ -149,11 +152,15 @@ impl vtd::Memory for Machine {
 }
 
 impl hardware::Memory for Machine {
-    fn is_preserved(&self, address: u64) -> bool {
+    fn preserved_pages(&self, address: u64) -> Option<u64> {
         let known = self.tables.keys().chain(self.pages.keys());
-        let bit = known.into_iter().position(|a| *a == address);
+        let bit = known.into_iter().position(|a| *a == address)?;
+        let pair = PAGES + 0x1000 * PAIR;
 
-        bit.is_some_and(|bit| self.lost & (1 << bit) == 0)
+        if self.lost & (1 << bit) != 0 || address == pair + 0x1000 {
+            return None;
+        }
+        Some(if address == pair { 2 } else { 1 })
     }
 }
 
@@ -166,7 +173,11 @@ impl Tables for Machine {
 }
 
 impl Checksum for Machine {
-    fn page(&self, page: u64, checksum: u64) -> Option<u64> {
-        Some(xxh64(self.pages.get(&page)?, checksum))
+    fn pages(&self, run: &Run, checksum: u64) -> Option<u64> {
+        let mut addresses = run.addresses();
+
+        addresses.try_fold(checksum, |sum, page| {
+            Some(xxh64(self.pages.get(&page)?, sum))
+        })
     }
 }

@@ -8,6 +8,8 @@ use crate::machine::{
     block,
     Machine,
     BLOCK_SIZE,
+    PAGES,
+    PAIR,
     TABLES,
     UNIT, //
 };
@@ -28,6 +30,7 @@ use liveupdate_state::{
     Root,
     RunList,
     RunListRecord,
+    RunRange,
     State,
     Tree, //
 };
@@ -78,7 +81,9 @@ fn adopt(machine: &Machine, checks: Checks) -> Vec<Adopted<'_>> {
         };
         let intact = !machine.check_tables || are_tables_intact(machine, &candidate);
 
-        if hardware::check(machine, &candidate.state, &found).is_ok() && intact {
+        let checked = hardware::check(machine, &candidate.state, &found)
+            .and_then(|()| hardware::check_runs(machine, &candidate.runs));
+        if checked.is_ok() && intact {
             candidates.push(candidate);
         }
     }
@@ -123,7 +128,7 @@ fn iommufds(machine: &Machine) -> Vec<Iommufd> {
 
 /// Finds a run list, if it is one.
 fn run_list<'a>(machine: &'a Machine, record: &RunListRecord) -> Option<RunList<'a>> {
-    let size = record.entries.checked_mul(16)?;
+    let size = record.entries.checked_mul(8)?;
 
     record.copies.iter().find_map(|address| {
         let bytes = machine.block(*address, size)?;
@@ -136,12 +141,16 @@ fn run_list<'a>(machine: &'a Machine, record: &RunListRecord) -> Option<RunList<
 /// Whether the page tables are what they were, and are those in the list.
 fn are_tables_intact(machine: &Machine, candidate: &Adopted<'_>) -> bool {
     candidate.state.domains().all(|domain| {
-        let runs = candidate.runs.range(domain.runs);
+        let runs = candidate.runs.group(domain.runs);
         let table = second_stage::page_table(&domain);
 
         runs.zip(table).is_some_and(|(runs, table)| {
-            runs.iter().all(|r| r.is_intact(machine))
-                && are_all_tables(machine, &table, &runs, || {})
+            runs.is_intact(machine) && {
+                let mut memory = vec![u64::MAX; runs.words().expect("too many pages")];
+                let count = domain.table_pages;
+
+                are_all_tables(machine, &table, &runs, count, &mut memory, || {})
+            }
         })
     })
 }
@@ -276,7 +285,7 @@ fn check_scrubbed(machine: &Machine, adopted: &[Adopted<'_>]) {
             assert_eq!(lo & 0xffe, 0, "not plain translation");
             assert_eq!(hi >> 8, device.domain_id.into(), "another domain id");
             assert_eq!(hi & 0xff, u64::from(domain.top_level) - 1, "another width");
-            let pages = pages(&owner.runs, domain.runs.first, domain.runs.count);
+            let (_, pages) = group(&owner.runs, domain.runs);
             assert!(
                 pages.contains(&top),
                 "a top table that is not of its domain"
@@ -285,17 +294,21 @@ fn check_scrubbed(machine: &Machine, adopted: &[Adopted<'_>]) {
     }
 }
 
-/// The pages of some entries of a list, each as often as it is there.
-fn pages(runs: &RunList<'_>, first: u32, count: u32) -> Vec<u64> {
-    let entries = runs.as_bytes().chunks(16);
-    let entries = entries.skip(first as usize).take(count as usize);
+/// The checksum and the pages in the group at `range`, each as often as it is there.
+fn group(runs: &RunList<'_>, range: RunRange) -> (u64, Vec<u64>) {
+    let entry = |bytes: &[u8]| bytes.iter().fold(0, |n, b| n << 8 | u64::from(*b));
+    let entries = runs.as_bytes().chunks(8).map(entry);
+    let mut entries = entries
+        .skip(range.first as usize)
+        .take(range.count as usize);
+    let (count, checksum) = (entries.next(), entries.next());
+    let runs: Vec<u64> = entries.collect();
 
-    entries
-        .flat_map(|entry| {
-            let word = entry[..8].iter().fold(0, |n, b| n << 8 | u64::from(*b));
-            (0..=word % 4096).map(move |n| (word & !0xfff) + 4096 * n)
-        })
-        .collect()
+    assert_eq!(count, Some(runs.len() as u64), "part of a group");
+    let pages = runs
+        .iter()
+        .flat_map(|run| (0..=run % 4096).map(move |n| (run & !0xfff) + 4096 * n));
+    (checksum.expect("no checksum"), pages.collect())
 }
 
 /// What goes on goes on as a whole.
@@ -312,30 +325,37 @@ fn check_iommufd(machine: &Machine, iommufd: &Adopted<'_>) {
         }
     }
     for domain in state.domains() {
-        let pages = pages(runs, domain.runs.first, domain.runs.count);
-        assert_eq!(pages.len() as u64, domain.table_pages);
+        let (checksum, pages) = group(runs, domain.runs);
+        assert!(pages.len() as u64 >= domain.table_pages);
+        let partner = PAGES + 0x1000 * (PAIR + 1);
+        assert_eq!(
+            pages.contains(&(PAGES + 0x1000 * PAIR)),
+            pages.contains(&partner),
+            "half of what was preserved together"
+        );
 
         if machine.check_tables {
             let mut found = Vec::new();
             tables_below(machine, domain.top_table, domain.top_level, &mut found);
             assert_eq!(
-                found.len(),
-                pages.len(),
+                found.len() as u64,
+                domain.table_pages,
                 "other page tables than in the list"
+            );
+            assert_eq!(
+                found.iter().collect::<BTreeSet<_>>().len(),
+                found.len(),
+                "a page table twice"
             );
             assert!(
                 found.iter().all(|page| pages.contains(page)),
                 "page tables that are not in the list"
             );
-        }
-    }
-    if machine.check_tables {
-        for run in runs.iter() {
-            let content = run
-                .addresses()
-                .map(|page| machine.page(page).expect("no page"));
-            let sum = content.fold(run.base, |seed, page| xxh64(page, seed));
-            assert_eq!(sum, run.checksum, "damaged pages");
+            let content = pages
+                .iter()
+                .map(|page| machine.page(*page).expect("no page"));
+            let sum = content.fold(0, |seed, page| xxh64(page, seed));
+            assert_eq!(sum, checksum, "damaged pages");
         }
     }
 }
@@ -366,7 +386,11 @@ fn check_owners(machine: &Machine, adopted: &[Adopted<'_>]) {
 
     for iommufd in adopted {
         let mut domain_ids = BTreeSet::new();
-        for page in pages(&iommufd.runs, 0, u32::MAX) {
+        let groups = iommufd
+            .state
+            .domains()
+            .map(|d| group(&iommufd.runs, d.runs).1);
+        for page in groups.flatten() {
             assert!(all_pages.insert(page), "a page with two owners");
         }
         for device in iommufd.state.devices().filter(|d| d.unit == UNIT) {

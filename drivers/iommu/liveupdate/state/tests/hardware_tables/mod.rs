@@ -6,10 +6,7 @@
 
 use std::{
     cell::Cell,
-    collections::{
-        BTreeMap,
-        BTreeSet, //
-    }, //
+    collections::BTreeMap, //
 };
 
 use liveupdate_state::{
@@ -39,8 +36,8 @@ impl Table for &Page {
 /// Memory with some pages in it.
 pub struct Pages {
     pages: BTreeMap<u64, Page>,
-    /// Pages that were preserved.
-    pub preserved: BTreeSet<u64>,
+    /// Where pages were preserved, and how many together.
+    pub preserved: BTreeMap<u64, u64>,
 }
 
 impl Memory for Pages {
@@ -52,8 +49,8 @@ impl Memory for Pages {
 }
 
 impl hardware::Memory for Pages {
-    fn is_preserved(&self, address: u64) -> bool {
-        self.preserved.contains(&address)
+    fn preserved_pages(&self, address: u64) -> Option<u64> {
+        self.preserved.get(&address).copied()
     }
 }
 
@@ -66,7 +63,7 @@ impl Pages {
         };
         Self {
             pages: contents.iter().map(|(at, e)| (*at, page(e))).collect(),
-            preserved: BTreeSet::new(),
+            preserved: BTreeMap::new(),
         }
     }
 

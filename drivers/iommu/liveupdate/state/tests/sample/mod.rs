@@ -34,6 +34,7 @@ use liveupdate_state::{
     PciAddress,
     RequesterIds,
     Root,
+    RunGroup,
     RunList,
     RunListRecord,
     RunRange,
@@ -73,6 +74,13 @@ pub struct OwnedDevice {
     pub domain_id: u16,
 }
 
+/// The pages of a domain, as they are listed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OwnedGroup {
+    pub checksum: u64,
+    pub runs: Vec<Run>,
+}
+
 /// What is handed over for one iommufd.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
@@ -84,7 +92,23 @@ pub struct Sample {
     pub hwpts: Vec<Hwpt>,
     /// Where the copies of the run list are.
     pub run_list: [u64; 2],
-    pub runs: Vec<Run>,
+    pub groups: Vec<OwnedGroup>,
+}
+
+impl OwnedGroup {
+    /// How many entries it takes.
+    pub fn entries(&self) -> u32 {
+        2 + self.runs.len() as u32
+    }
+}
+
+impl From<RunGroup<'_>> for OwnedGroup {
+    fn from(group: RunGroup<'_>) -> Self {
+        Self {
+            checksum: group.checksum(),
+            runs: group.iter().collect(),
+        }
+    }
 }
 
 impl OwnedUnit {
@@ -168,10 +192,14 @@ impl Sample {
 
     /// The run list, byte by byte as the documentation has it.
     pub fn list(&self) -> Vec<u8> {
-        let words = self
-            .runs
-            .iter()
-            .flat_map(|run| [run.base + u64::from(run.pages) - 1, run.checksum]);
+        let words = self.groups.iter().flat_map(|group| {
+            let runs = group.runs.iter();
+            let runs = runs.map(|run| run.base + u64::from(run.pages) - 1);
+
+            [group.runs.len() as u64, group.checksum]
+                .into_iter()
+                .chain(runs)
+        });
 
         words.flat_map(u64::to_be_bytes).collect()
     }
@@ -179,7 +207,7 @@ impl Sample {
     pub fn run_list(&self) -> RunListRecord {
         RunListRecord {
             copies: self.run_list,
-            entries: self.runs.len() as u64,
+            entries: self.list().len() as u64 / 8,
             checksum: xxh64(&self.list(), 0),
         }
     }
@@ -211,7 +239,7 @@ impl Sample {
             devices: state.devices().map(OwnedDevice::from).collect(),
             hwpts: state.hwpts().collect(),
             run_list: state.run_list().copies,
-            runs: runs.iter().collect(),
+            groups: runs.groups().map(OwnedGroup::from).collect(),
         })
     }
 
@@ -245,11 +273,7 @@ impl Sample {
             domain,
             domain_id,
         };
-        let run = |base, pages, checksum| Run {
-            base,
-            pages,
-            checksum,
-        };
+        let run = |base, pages| Run { base, pages };
         let hwpt = |token, domain| Hwpt { token, domain };
 
         Self {
@@ -264,8 +288,8 @@ impl Sample {
                 context_tables: vec![(0, 0x1_0000_2000), (2, 0x1_0000_3000)],
             }],
             domains: vec![
-                domain(3, 0x1_0001_0000, 0, 2),
-                domain(7, 0x1_0002_0000, 2, 1),
+                domain(3, 0x1_0001_0000, 0, 4),
+                domain(7, 0x1_0002_0000, 4, 3),
             ],
             devices: vec![
                 device(0x0018, &[0x0018], 3, 2),
@@ -274,10 +298,15 @@ impl Sample {
             ],
             hwpts: vec![hwpt(0x100, 3), hwpt(0x101, 7)],
             run_list: [0x1_0000_4000, 0x1_0000_6000],
-            runs: vec![
-                run(0x1_0000_8000, 3, 0x1234_5678_9abc_def0),
-                run(0x1_0001_0000, 6, 7),
-                run(0x1_0002_0000, 9, 0xffff_ffff_ffff_ffff),
+            groups: vec![
+                OwnedGroup {
+                    checksum: 0x1234_5678_9abc_def0,
+                    runs: vec![run(0x1_0000_8000, 3), run(0x1_0001_0000, 6)],
+                },
+                OwnedGroup {
+                    checksum: 0xffff_ffff_ffff_ffff,
+                    runs: vec![run(0x1_0002_0000, 10)],
+                },
             ],
         }
     }
@@ -313,7 +342,7 @@ pub fn index_of(required: Features, iommufds: &[Iommufd]) -> Vec<u8> {
 /// Reads a tree and its run list as the kernel does that takes over.
 pub fn read<'a>(blob: &'a [u8], list: &'a [u8]) -> Result<(State<'a>, RunList<'a>), Error> {
     let state = State::parse(blob, Features::TEST)?;
-    let runs = RunList::new(list, list.len() as u64 / 16).unwrap();
+    let runs = RunList::new(list, list.len() as u64 / 8).unwrap();
     let mut keys = vec![Key::default(); state.key_count(&runs)];
 
     state.check(&runs, &mut keys).map(|()| (state, runs))
@@ -332,7 +361,7 @@ pub fn read_index_nodes(blob: &[u8]) -> Result<(), Error> {
 }
 
 /// Divides the pages of one domain into runs, page by page.
-pub fn runs_of(pages: &BTreeSet<u64>, mut checksum: impl FnMut() -> u64) -> Vec<Run> {
+pub fn runs_of(pages: &BTreeSet<u64>) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
 
     for page in pages {
@@ -343,7 +372,6 @@ pub fn runs_of(pages: &BTreeSet<u64>, mut checksum: impl FnMut() -> u64) -> Vec<
             _ => runs.push(Run {
                 base: *page,
                 pages: 1,
-                checksum: checksum(),
             }),
         }
     }
@@ -380,8 +408,8 @@ fn different(max: u64, count: usize) -> impl Strategy<Value = Vec<u64>> {
 /// States that a reader has to accept.
 pub fn sample() -> impl Strategy<Value = Sample> {
     let units = vec(any::<(u16, u64, u64)>(), 1..4);
-    // Pages of a domain, of which one is the top table.
-    let pages = (btree_set(0u64..24, 1..16), any::<Pick>(), any::<u64>());
+    // Pages of a domain, of which one is the top table, and how many are tables.
+    let pages = (btree_set(0u64..24, 1..16), any::<[Pick; 2]>(), any::<u64>());
     let domains = vec((domain(), any::<Pick>(), pages), 0..6).prop_shuffle();
     let devices = vec((any::<(Pick, u32, u32)>(), vec(0u16..0x400, 1..4)), 0..12);
     let hwpts = btree_map(any::<Pick>().prop_map(|p| p.index(6)), any::<u32>(), 0..6);
@@ -423,30 +451,32 @@ pub fn sample() -> impl Strategy<Value = Sample> {
                 devices: Vec::new(),
                 hwpts: Vec::new(),
                 run_list: [list << 12, (list ^ 2) << 12],
-                runs: Vec::new(),
+                groups: Vec::new(),
             };
+            let mut entries = 0;
             let units: Vec<_> = domains.iter().map(|(_, unit, _)| *unit).collect();
-            for ((domain, _, (pages, top, mut checksum)), number) in
+            for ((domain, _, (pages, [top, tables], checksum)), number) in
                 domains.into_iter().zip(domain_numbers)
             {
                 let place = places.next().unwrap();
                 let pages: BTreeSet<_> = pages.into_iter().map(|n| place + (n << 12)).collect();
-                let runs = runs_of(&pages, || {
-                    checksum = checksum.wrapping_mul(3);
-                    checksum
-                });
+                let group = OwnedGroup {
+                    checksum,
+                    runs: runs_of(&pages),
+                };
 
                 sample.domains.push(Domain {
                     number: number as u32,
                     top_table: *pages.iter().nth(top.index(pages.len())).unwrap(),
-                    table_pages: pages.len() as u64,
+                    table_pages: 1 + tables.index(pages.len()) as u64,
                     runs: RunRange {
-                        first: sample.runs.len() as u32,
-                        count: runs.len() as u32,
+                        first: entries,
+                        count: group.entries(),
                     },
                     ..domain
                 });
-                sample.runs.extend(runs);
+                entries += group.entries();
+                sample.groups.push(group);
             }
             // The order of the domains is none of the list.
             sample.domains.sort_by_key(|d| d.top_table);

@@ -12,6 +12,9 @@ use xxhash_rust::xxh64::xxh64;
 /// In the address of a run: how many pages follow the first.
 const MORE: u64 = PAGE as u64 - 1;
 
+/// How many entries are in front of the runs of a domain: their number, and the checksum.
+const HEADER: usize = 2;
+
 /// Where in the property of a run list the number of its entries and its checksum are.
 const COUNT: usize = 16;
 const CHECKSUM: usize = 24;
@@ -24,6 +27,7 @@ pub(super) fn kinds<R: Ram>() -> Vec<Kind<R>> {
         Kind::new("run list: absurd count", count),
         Kind::new("run list: foreign page, forged checksum", forged),
         Kind::new("run list: absurd run, forged checksum", absurd_run),
+        Kind::new("run list: absurd number of runs, forged checksum", header),
         Kind::new("run list: run twice, forged checksum", twice),
     ]
 }
@@ -92,43 +96,41 @@ fn count<R: Ram>(target: &Target<'_, R>, rng: &mut Rng) -> Result<Attack> {
 /// The pages in the list.
 fn pages(runs: &[u8]) -> Vec<u64> {
     let (entries, _) = runs.as_chunks::<RUN>();
-    let runs = entries.iter().filter_map(|entry| {
-        let run = u64::from_be_bytes(*entry.first_chunk()?);
-        Some((run & !MORE, run & MORE))
+    let runs = entries.iter().skip(HEADER).map(|entry| {
+        let run = u64::from_be_bytes(*entry);
+        (run & !MORE, run & MORE)
     });
     runs.flat_map(|(base, more)| (0..=more).map(move |page| base + page * PAGE as u64))
         .collect()
 }
 
-/// The entries of pages, with their checksums.
-fn entries(ram: &impl Ram, mut pages: Vec<u64>) -> Vec<[u8; RUN]> {
+/// The runs of pages.
+fn runs(mut pages: Vec<u64>) -> Vec<u64> {
     pages.sort_unstable();
     let runs = pages.chunk_by(|a, b| a + PAGE as u64 == *b);
-    runs.map(|run| entry(ram, run[0], run.len() as u64 - 1))
-        .collect()
+    runs.map(|run| run[0] | (run.len() as u64 - 1)).collect()
 }
 
-/// The entry of pages that follow each other.
-fn entry(ram: &impl Ram, base: u64, more: u64) -> [u8; RUN] {
-    let checksum = (0..=more).fold(base, |sum, page| {
-        let page = (base & !MORE) + page * PAGE as u64;
+/// The group of a domain with these runs, and the checksum of what is in them.
+fn group(ram: &impl Ram, runs: &[u64]) -> Vec<u64> {
+    let pages = runs
+        .iter()
+        .flat_map(|run| (0..=run & MORE).map(move |page| (run & !MORE) + page * PAGE as u64));
+    let checksum = pages.fold(0, |sum, page| {
         ram.get(page, PAGE)
             .map_or(0, |content| xxh64(&content, sum))
     });
-    let mut entry = [0; RUN];
-    entry[..8].copy_from_slice(&(base | more).to_be_bytes());
-    entry[8..].copy_from_slice(&checksum.to_be_bytes());
-    entry
+    [&[runs.len() as u64, checksum], runs].concat()
 }
 
 /// Replaces the list, with all that depends on it: its checksum, its size, and what the domain has
 /// of it.
-fn forge(target: &Target<'_, impl Ram>, what: String, entries: &[[u8; RUN]]) -> Result<Attack> {
+fn forge(target: &Target<'_, impl Ram>, what: String, entries: &[u64]) -> Result<Attack> {
     let victim = &target.handover.victim;
-    let runs = entries.as_flattened();
+    let list: Vec<_> = entries.iter().flat_map(|e| e.to_be_bytes()).collect();
     let count = u32::try_from(entries.len())?;
     let mut writes = record(target, COUNT, count.into())?;
-    writes.extend(record(target, CHECKSUM, xxh64(runs, 0))?);
+    writes.extend(record(target, CHECKSUM, xxh64(&list, 0))?);
     let domain = victim.tree.layout.children("domain").next();
     let range = victim
         .tree
@@ -136,7 +138,7 @@ fn forge(target: &Target<'_, impl Ram>, what: String, entries: &[[u8; RUN]]) -> 
         .property(domain.context("no domain")?, "runs")?;
     let at = range.value.end - 4;
     writes.extend(overwrite(&victim.tree, at, &count.to_be_bytes()));
-    writes.extend(write_lists(victim, runs));
+    writes.extend(write_lists(victim, &list));
     Ok(Attack::new(what, writes).loses_memory())
 }
 
@@ -144,25 +146,36 @@ fn forge(target: &Target<'_, impl Ram>, what: String, entries: &[[u8; RUN]]) -> 
 fn forged<R: Ram>(target: &Target<'_, R>, rng: &mut Rng) -> Result<Attack> {
     let mut pages = pages(&target.handover.victim.runs);
     let (page, whose) = foreign(target, rng)?;
-    let at = rng.usize(..pages.len());
-    pages[at] = page;
-    let entries = entries(target.ram, pages);
-    forge(target, format!("{whose} ({page:#x}) is a table"), &entries)
+    // A page of a block that is no table is missed by nobody.
+    let tables = &target.handover.victim.tables;
+    let table = super::pick(rng, tables)?.address;
+    let at = pages.iter().position(|page| *page == table);
+    pages[at.context("a table is not in the list")?] = page;
+    let group = group(target.ram, &runs(pages));
+    forge(target, format!("{whose} ({page:#x}) is a table"), &group)
 }
 
 /// Lets a run be much longer, or elsewhere.
 fn absurd_run<R: Ram>(target: &Target<'_, R>, rng: &mut Rng) -> Result<Attack> {
-    let pages = pages(&target.handover.victim.runs);
-    let mut entries = entries(target.ram, pages);
-    let entry = rng.choice(&mut entries).context("no runs")?;
-    let old = u64::from_be_bytes(*entry.first_chunk().context("a short run")?);
+    let mut group = group(target.ram, &runs(pages(&target.handover.victim.runs)));
+    let run = rng.choice(&mut group[HEADER..]).context("no runs")?;
+    let old = *run;
     let new = match rng.bool() {
         // More pages than there are.
-        true => old | MORE,
-        false => absurd(rng, old, 64),
+        true if old & MORE != MORE => old | MORE,
+        _ => absurd(rng, old, 64),
     };
-    entry[..8].copy_from_slice(&new.to_be_bytes());
-    forge(target, format!("{new:#x} instead of {old:#x}"), &entries)
+    *run = new;
+    forge(target, format!("{new:#x} instead of {old:#x}"), &group)
+}
+
+/// Lets the list say another number of runs than there are.
+fn header<R: Ram>(target: &Target<'_, R>, rng: &mut Rng) -> Result<Attack> {
+    let mut group = group(target.ram, &runs(pages(&target.handover.victim.runs)));
+    let old = group[0];
+    let new = absurd(rng, old, 64);
+    group[0] = new;
+    forge(target, format!("{new:#x} runs instead of {old:#x}"), &group)
 }
 
 /// Lets one page be there twice, instead of another one.
@@ -170,6 +183,6 @@ fn twice<R: Ram>(target: &Target<'_, R>, rng: &mut Rng) -> Result<Attack> {
     let mut pages = pages(&target.handover.victim.runs);
     let at = rng.usize(1..pages.len());
     pages[at] = pages[0];
-    let entries = entries(target.ram, pages);
-    forge(target, format!("page {at}"), &entries)
+    let group = group(target.ram, &runs(pages));
+    forge(target, format!("page {at}"), &group)
 }

@@ -56,11 +56,11 @@ fn iommufd(
         let entry: u64 = (base + 0x10_0000 + page * 0x1000) | 3;
         ram.put(top + 0x3000 + page * 8, &entry.to_le_bytes());
     }
-    let runs = u64s(&[top | 3, 7]);
+    let runs = u64s(&[1, 7, top | 3]);
     for list in lists {
         ram.put(list, &runs);
     }
-    let record = u64s(&[lists[0], lists[1], 1, 8]);
+    let record = u64s(&[lists[0], lists[1], 3, 8]);
     let entry = [top | 1, 2 | (owner + 2) << 8];
     ram.put(
         CONTEXT + u64::from(id) * 16,
@@ -88,7 +88,7 @@ fn iommufd(
                     ("number", u32s(&[0])),
                     ("top-table", u64s(&[top])),
                     ("top-level", u32s(&[3])),
-                    ("runs", u32s(&[0, 1])),
+                    ("runs", u32s(&[0, 3])),
                 ],
             ),
             (
@@ -218,10 +218,11 @@ fn a_forged_run_list_adds_up() {
         assert_eq!(victim.tree.u64s(0, "run-list").unwrap()[3], sum);
         let pages: u64 = victim
             .runs
-            .as_chunks::<16>()
+            .as_chunks::<8>()
             .0
             .iter()
-            .map(|run| u64::from_be_bytes(*run.first_chunk().unwrap()) % 4096 + 1)
+            .skip(2)
+            .map(|run| u64::from_be_bytes(*run) % 4096 + 1)
             .sum();
         assert!(pages >= 4, "{}", attack.what);
     }
