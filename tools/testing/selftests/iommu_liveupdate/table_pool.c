@@ -110,9 +110,10 @@ FIXTURE_TEARDOWN(table_pool)
 	close(self->file);
 }
 
-#define hwpt_with(self, flags, hwpt)                                  \
-	hwpt_alloc((self)->vmm.iommufd, (self)->vmm.dev.id, (self)->ioas, \
-		   flags, hwpt)
+static int hwpt_with(const struct vmm *vmm, __u32 ioas, __u32 flags, __u32 *hwpt)
+{
+	return hwpt_alloc(vmm->iommufd, vmm->dev.id, ioas, flags, hwpt);
+}
 
 static __u64 table_iova(unsigned int table)
 {
@@ -151,7 +152,8 @@ TEST_F(table_pool, nothing_before_a_mapping)
 {
 	__u32 hwpt;
 
-	ASSERT_EQ(0, hwpt_with(self, IOMMU_HWPT_ALLOC_LIVEUPDATE, &hwpt));
+	ASSERT_EQ(0, hwpt_with(&self->vmm, self->ioas,
+			       IOMMU_HWPT_ALLOC_LIVEUPDATE, &hwpt));
 	EXPECT_EQ(0, pool_read().blocks);
 	/* The top. */
 	EXPECT_EQ(self->iommu_pages + 1, iommu_pages());
@@ -161,7 +163,8 @@ TEST_F(table_pool, grows_by_blocks)
 {
 	__u32 hwpt;
 
-	ASSERT_EQ(0, hwpt_with(self, IOMMU_HWPT_ALLOC_LIVEUPDATE, &hwpt));
+	ASSERT_EQ(0, hwpt_with(&self->vmm, self->ioas,
+			       IOMMU_HWPT_ALLOC_LIVEUPDATE, &hwpt));
 	ASSERT_EQ(0, map_scattered(self->vmm.iommufd, self->ioas, self->file,
 				   0, 1));
 	EXPECT_EQ(1, pool_read().blocks);
@@ -186,7 +189,7 @@ TEST_F(table_pool, no_flag)
 {
 	__u32 hwpt;
 
-	ASSERT_EQ(0, hwpt_with(self, 0, &hwpt));
+	ASSERT_EQ(0, hwpt_with(&self->vmm, self->ioas, 0, &hwpt));
 	ASSERT_EQ(0, map_scattered(self->vmm.iommufd, self->ioas, self->file,
 				   0, 8));
 	EXPECT_EQ(0, pool_read().blocks);
@@ -203,7 +206,8 @@ TEST_F(table_pool, filled_at_once)
 
 	ASSERT_EQ(0, map_scattered(self->vmm.iommufd, self->ioas, self->file,
 				   0, 16));
-	ASSERT_EQ(0, hwpt_with(self, IOMMU_HWPT_ALLOC_LIVEUPDATE, &hwpt));
+	ASSERT_EQ(0, hwpt_with(&self->vmm, self->ioas,
+			       IOMMU_HWPT_ALLOC_LIVEUPDATE, &hwpt));
 	EXPECT_EQ(1, pool_read().blocks);
 	EXPECT_LE(16, pool_read().used);
 	EXPECT_EQ(self->iommu_pages + 1 + BLOCK_PAGES, iommu_pages());
@@ -215,7 +219,8 @@ TEST_F(table_pool, holes_are_filled_first)
 	__u32 hwpt;
 	long used;
 
-	ASSERT_EQ(0, hwpt_with(self, IOMMU_HWPT_ALLOC_LIVEUPDATE, &hwpt));
+	ASSERT_EQ(0, hwpt_with(&self->vmm, self->ioas,
+			       IOMMU_HWPT_ALLOC_LIVEUPDATE, &hwpt));
 	ASSERT_EQ(0, map_dense(fd, self->ioas, self->file, 0, 4));
 	/* The rest of the block, but for the tables of higher levels. */
 	ASSERT_EQ(0, map_scattered(fd, self->ioas, self->file, 4,
@@ -237,7 +242,8 @@ TEST_F(table_pool, empty_blocks_go)
 	int fd = self->vmm.iommufd;
 	__u32 hwpt;
 
-	ASSERT_EQ(0, hwpt_with(self, IOMMU_HWPT_ALLOC_LIVEUPDATE, &hwpt));
+	ASSERT_EQ(0, hwpt_with(&self->vmm, self->ioas,
+			       IOMMU_HWPT_ALLOC_LIVEUPDATE, &hwpt));
 	/* The table of the next level for what comes in the end. */
 	ASSERT_EQ(0, map_scattered(fd, self->ioas, self->file, BLOCK_PAGES, 1));
 	ASSERT_EQ(0, map_scattered(fd, self->ioas, self->file, 0,
@@ -259,7 +265,7 @@ TEST_F(table_pool, marked_later)
 	long before;
 	__u32 hwpt;
 
-	ASSERT_EQ(0, hwpt_with(self, 0, &hwpt));
+	ASSERT_EQ(0, hwpt_with(&self->vmm, self->ioas, 0, &hwpt));
 	ASSERT_EQ(0, map_scattered(fd, self->ioas, self->file, 0, 8));
 	before = iommu_pages();
 	ASSERT_EQ(0, hwpt_mark(fd, hwpt, VMM_HWPT_TOKEN));
@@ -280,31 +286,30 @@ TEST_F(table_pool, not_for_a_nest_parent)
 {
 	__u32 hwpt;
 
-	EXPECT_EQ(-EOPNOTSUPP, hwpt_with(self,
+	EXPECT_EQ(-EOPNOTSUPP, hwpt_with(&self->vmm, self->ioas,
 					 IOMMU_HWPT_ALLOC_LIVEUPDATE |
 					 IOMMU_HWPT_ALLOC_NEST_PARENT, &hwpt));
-	EXPECT_EQ(-EOPNOTSUPP, hwpt_with(self,
+	EXPECT_EQ(-EOPNOTSUPP, hwpt_with(&self->vmm, self->ioas,
 					 IOMMU_HWPT_ALLOC_LIVEUPDATE |
 					 IOMMU_HWPT_FAULT_ID_VALID, &hwpt));
 	EXPECT_EQ(self->iommu_pages, iommu_pages());
 }
 
 /* How much KHO keeps for @tables tables, or a negative errno. */
-static long preserved_entries(FIXTURE_DATA(table_pool) *self, int luo,
+static long preserved_entries(int fd, __u32 ioas, int file, int luo,
 			      unsigned int tables)
 {
-	int fd = self->vmm.iommufd;
 	long entries, ret;
 	int session;
 
-	ret = map_scattered(fd, self->ioas, self->file, 0, tables);
+	ret = map_scattered(fd, ioas, file, 0, tables);
 	if (ret)
 		return ret;
 	session = luo_create_session(luo, "table-pool");
 	if (session < 0)
 		return session;
 	entries = stat_read(COUNTERS, "kho_entries");
-	ret = luo_session_preserve_fd(session, self->file, VMM_MEMORY_TOKEN);
+	ret = luo_session_preserve_fd(session, file, VMM_MEMORY_TOKEN);
 	if (!ret)
 		ret = luo_session_preserve_fd(session, fd, VMM_IOMMUFD_TOKEN);
 	if (!ret)
@@ -321,14 +326,17 @@ TEST_F(table_pool, preserved_as_blocks)
 
 	if (luo < 0)
 		SKIP(return missing(_metadata), "no " LUO_DEVICE);
-	ASSERT_EQ(0, hwpt_with(self, IOMMU_HWPT_ALLOC_LIVEUPDATE, &hwpt));
+	ASSERT_EQ(0, hwpt_with(&self->vmm, self->ioas,
+			       IOMMU_HWPT_ALLOC_LIVEUPDATE, &hwpt));
 	ASSERT_EQ(0, vfio_pci_attach(&self->vmm.dev, hwpt));
 	ASSERT_EQ(0, hwpt_mark(self->vmm.iommufd, hwpt, VMM_HWPT_TOKEN));
 
-	few = preserved_entries(self, luo, 1);
+	few = preserved_entries(self->vmm.iommufd, self->ioas, self->file, luo,
+				1);
 	ASSERT_LT(0, few);
 	ASSERT_EQ(0, unmap(self->vmm.iommufd, self->ioas, 0, 1));
-	many = preserved_entries(self, luo, BLOCK_PAGES - 8);
+	many = preserved_entries(self->vmm.iommufd, self->ioas, self->file, luo,
+				 BLOCK_PAGES - 8);
 	EXPECT_EQ(few, many);
 
 	/* Nothing is held once the session is closed. */
@@ -396,9 +404,9 @@ TEST_F_TIMEOUT(table_pool, races, 120)
 	for (int i = 0; i < 100; i++) {
 		__u32 hwpt, other;
 
-		EXPECT_EQ(0, hwpt_with(self, 0, &hwpt));
-		EXPECT_EQ(0, hwpt_with(self, IOMMU_HWPT_ALLOC_LIVEUPDATE,
-				       &other));
+		EXPECT_EQ(0, hwpt_with(&self->vmm, self->ioas, 0, &hwpt));
+		EXPECT_EQ(0, hwpt_with(&self->vmm, self->ioas,
+				       IOMMU_HWPT_ALLOC_LIVEUPDATE, &other));
 		usleep(1000);
 		EXPECT_EQ(0, hwpt_mark(fd, hwpt, VMM_HWPT_TOKEN));
 		usleep(1000);
