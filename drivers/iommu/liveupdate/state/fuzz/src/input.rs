@@ -246,8 +246,8 @@ fn fix_checksums(input: &mut Input) {
                 .collect();
 
             for at in places {
-                let entries = (content.len() / 16) as u64;
-                let checksum = xxh64(&content[..content.len() / 16 * 16], 0);
+                let entries = (content.len() / 8) as u64;
+                let checksum = xxh64(&content[..content.len() / 8 * 8], 0);
                 tree[at + 16..at + 24].copy_from_slice(&entries.to_be_bytes());
                 tree[at + 24..at + 32].copy_from_slice(&checksum.to_be_bytes());
             }
