@@ -65,7 +65,7 @@ iommu_liveupdate_pool_of(struct iommu_domain *domain)
 phys_addr_t iommu_liveupdate_alloc_block(int nid, gfp_t gfp, unsigned int order,
 					 bool is_local)
 {
-	gfp &= ~__GFP_ZERO;
+	gfp &= ~(__GFP_ZERO | __GFP_COMP);
 	if (order) {
 		gfp &= ~(__GFP_RETRY_MAYFAIL | __GFP_NOFAIL);
 		gfp |= __GFP_NORETRY | __GFP_NOWARN;
