@@ -10,6 +10,8 @@ TOOLS=$CACHE/tools
 LOGS=$CACHE/logs
 CARGO_TARGET_DIR=$CACHE/cargo
 export CARGO_TARGET_DIR
+# Property tests would leave what made them fail beside their source.
+export PROPTEST_DISABLE_FAILURE_PERSISTENCE=1
 
 # Directories of the checkout whose files land at the same place in a kernel
 # tree, and where the top-level Kconfig lands.
