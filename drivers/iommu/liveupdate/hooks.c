@@ -84,9 +84,9 @@ int iommu_liveupdate_describe_domain(struct iommu_domain *domain,
  * Return: 0, the error, or -EOPNOTSUPP for a domain that is not made by
  * generic_pt, or whose tables are not single pages.
  */
-int iommu_liveupdate_for_each_table(struct iommu_domain *domain,
-				    int (*found)(void *context, u64 page),
-				    void *context)
+int iommu_liveupdate_walk_tables(struct iommu_domain *domain,
+				 int (*found)(void *context, u64 page),
+				 void *context)
 {
 	struct iommu_pages_list tables = IOMMU_PAGES_LIST_INIT(tables);
 	struct pt_iommu *pt = iommupt_from_domain(domain);

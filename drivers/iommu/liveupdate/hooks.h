@@ -108,9 +108,9 @@ iommu_liveupdate_alloc_domain(struct device *dev,
 void iommu_liveupdate_discard(struct device *dev);
 int iommu_liveupdate_describe_domain(struct iommu_domain *domain,
 				     struct iommu_liveupdate_domain *record);
-int iommu_liveupdate_for_each_table(struct iommu_domain *domain,
-				    int (*found)(void *context, u64 page),
-				    void *context);
+int iommu_liveupdate_walk_tables(struct iommu_domain *domain,
+				 int (*found)(void *context, u64 page),
+				 void *context);
 int iommu_liveupdate_preserve_pages(phys_addr_t phys, u64 nr_pages);
 void iommu_liveupdate_unpreserve_pages(phys_addr_t phys, u64 nr_pages);
 bool iommu_liveupdate_restore_pages(phys_addr_t phys, u64 nr_pages);

@@ -153,7 +153,7 @@ impl Domain {
         }
         // SAFETY: The domain is alive, and `add_found()` takes this context.
         to_result(unsafe {
-            bindings::iommu_liveupdate_for_each_table(
+            bindings::iommu_liveupdate_walk_tables(
                 self.as_ptr(),
                 Some(add_found),
                 ptr::from_mut(&mut found).cast(),
