@@ -16,6 +16,9 @@ use std::time::{Duration, Instant};
 
 const PROGRAM: &str = "qemu-system-x86_64";
 
+/// Microseconds between two transfers of audio, unless a machine wants another period: QEMU's default.
+pub const AUDIO_PERIOD: u32 = 10_000;
+
 /// What the guest kernel needs to know to live through an update, and not to distrust its timers
 /// when the host is busy: emulated ones are late then, which the kernel takes for a defect.
 pub const CMDLINE: &str = "console=ttyS0 kho=on liveupdate=on kho_scratch=64M,128M,64M \
@@ -92,6 +95,8 @@ pub struct Resources<'a> {
     pub drive: &'a Drive,
     /// Which functions there are.
     pub topology: Topology,
+    /// Microseconds between two transfers of audio.
+    pub audio_period: u32,
     /// What is different in this machine.
     pub more: &'a [OsString],
 }
@@ -138,7 +143,10 @@ fn arguments(options: &Options, resources: &Resources<'_>) -> Arguments {
             ),
         )
         .option("-device", resources.topology.iommu())
-        .option("-audiodev", "none,id=audio")
+        .option(
+            "-audiodev",
+            format!("none,id=audio,timer-period={}", resources.audio_period),
+        )
         .option("-device", "ES1370,audiodev=audio,addr=7")
         .option(
             "-drive",

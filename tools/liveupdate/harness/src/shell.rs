@@ -4,7 +4,7 @@
 use crate::cli::Options;
 use crate::drive::Drive;
 use crate::initramfs;
-use crate::qemu::{Qemu, Resources, Topology};
+use crate::qemu::{self, Qemu, Resources, Topology};
 use crate::ram::GuestRam;
 use crate::vm::cmdline;
 use anyhow::{Result, ensure};
@@ -27,6 +27,7 @@ pub fn run(options: &Options) -> Result<()> {
         ram: &ram,
         drive: &drive,
         topology: Topology::RootBus,
+        audio_period: qemu::AUDIO_PERIOD,
         more: &[],
     };
     eprintln!("Ctrl-A X ends QEMU, poweroff -f the machine.");

@@ -8,7 +8,7 @@ use crate::control::{Control, Gone};
 use crate::drive::Drive;
 use crate::initramfs;
 use crate::iommu_trace::IommuTrace;
-use crate::qemu::{CMDLINE, Qemu, Resources, Topology};
+use crate::qemu::{self, CMDLINE, Qemu, Resources, Topology};
 use crate::ram::GuestRam;
 use crate::run_dir::RunDir;
 use anyhow::{Context, Result, anyhow, bail};
@@ -62,6 +62,8 @@ pub struct Machine {
     pub ios: u16,
     /// Commands that the drive completes in a second.
     pub ios_per_second: u32,
+    /// Microseconds between two transfers of the ES1370.
+    pub audio_period: u32,
 }
 
 impl Machine {
@@ -70,6 +72,7 @@ impl Machine {
         topology: Topology::RootBus,
         ios: COMMANDS,
         ios_per_second: 50,
+        audio_period: qemu::AUDIO_PERIOD,
     };
 
     /// For runs in which nobody uses the drive.
@@ -77,6 +80,7 @@ impl Machine {
         topology: Topology::RootBus,
         ios: 1,
         ios_per_second: 100,
+        audio_period: qemu::AUDIO_PERIOD,
     };
 }
 
@@ -133,6 +137,7 @@ impl Vm {
             ram: &ram,
             drive: &drive,
             topology: machine.topology,
+            audio_period: machine.audio_period,
             more,
         };
         let clock = Clock::start();

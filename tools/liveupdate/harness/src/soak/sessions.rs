@@ -156,6 +156,7 @@ impl Sessions {
             topology: Topology::RootBus,
             ios: IOS,
             ios_per_second: IOS_PER_SECOND,
+            ..Machine::PLAIN
         };
         let (vm, _) = Vm::boot(&options, name, &machine)?;
         let mut sessions = Self {

@@ -22,6 +22,7 @@ const MACHINE: Machine = Machine {
     topology: Topology::RootPort,
     ios: 30,
     ios_per_second: 100,
+    ..Machine::PLAIN
 };
 /// The port blinks for five seconds before it switches the slot off.
 const UNPLUG: Duration = Duration::from_secs(30);
