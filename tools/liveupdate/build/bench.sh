@@ -16,5 +16,5 @@ set -euo pipefail
 rust_tools
 image=$("$BUILD_DIR/kernel.sh" vm --print)
 exec "$LIVEUPDATE_VM" bench ${1:+--quick} --kernel "$image" \
-	--system-map "${image%/arch/x86/boot/bzImage}/System.map" \
+	--vmlinux "${image%/arch/x86/boot/bzImage}/vmlinux" \
 	--plugin "$LIVEUPDATE_PLUGIN" --guest "$LIVEUPDATE_GUEST" --out "$TOP/out"

@@ -118,9 +118,9 @@ pub struct BenchOptions {
     #[command(flatten)]
     pub common: Options,
 
-    /// System.map of the kernel
+    /// The kernel as it was linked, with its symbols
     #[arg(long, value_name = "FILE")]
-    pub system_map: PathBuf,
+    pub vmlinux: PathBuf,
 
     /// The plugin for QEMU that counts
     #[arg(long, value_name = "LIBRARY")]
@@ -129,6 +129,10 @@ pub struct BenchOptions {
     /// Leave out what takes longest
     #[arg(long)]
     pub quick: bool,
+
+    /// Measure only what has this in its name
+    #[arg(long, default_value = "")]
+    pub only: String,
 }
 
 /// What the tests need beyond that.

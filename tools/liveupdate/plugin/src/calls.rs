@@ -3,11 +3,13 @@
 //!
 //! A block is entered at its beginning only, and a call or a return ends it. So a measured function
 //! is entered when a block is executed that begins where it begins, and has returned when one is
-//! that begins behind the call.
+//! that begins behind the call. Only these blocks are looked at when they are executed, and those
+//! that end in such a call; the instructions of all others are counted by the code that QEMU
+//! generates for them.
 
 use crate::symbols::{Function, Symbols};
 use protocol::{Call, CountConfig, Counts, Entry, ProfileEntry};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// A translation block.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -22,15 +24,24 @@ pub struct Block {
     pub ends_in_call: bool,
 }
 
-/// A block, by its place among all.
+/// A block that is looked at, by its place among all of them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct BlockId(pub usize);
+
+/// Instructions so far, without those of the block that is about to be executed.
+#[derive(Clone, Debug, Default)]
+pub struct Executed {
+    /// All.
+    pub all: u64,
+    /// By the place of the function.
+    pub by_function: Vec<u64>,
+}
 
 /// What the beginning of a block is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Begins {
-    /// Nothing of interest.
-    Nothing,
+    /// Nothing, or what is behind a call.
+    Other,
     /// A measured function, by its number.
     Measured(usize),
     /// A kernel.
@@ -41,15 +52,24 @@ enum Begins {
 struct Known {
     block: Block,
     begins: Begins,
-    function: Function,
 }
 
 /// A call that has not returned.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Open {
     call: usize,
     measured: usize,
-    returns_to: u64,
+    returns_to: Option<u64>,
+    entered: Executed,
+}
+
+/// A call that was executed.
+#[derive(Clone, Copy, Debug)]
+struct LastCall {
+    /// The address behind it.
+    behind: u64,
+    /// Instructions so far, the call included.
+    at: u64,
 }
 
 /// Counts calls.
@@ -57,15 +77,12 @@ struct Open {
 pub struct Calls {
     symbols: Symbols,
     measured: Vec<(u64, String)>,
+    returns: HashSet<u64>,
     start: u64,
     known: Vec<Known>,
     ids: HashMap<Block, usize>,
-    instructions: u64,
     kernel: u32,
-    /// The block before this one ended in a call.
-    called: bool,
-    /// The address behind the last call.
-    behind_call: u64,
+    last_call: Option<LastCall>,
     open: Vec<Open>,
     calls: Vec<Call>,
     /// Instructions in this kernel by measured function and by function.
@@ -89,6 +106,7 @@ impl Calls {
             .collect::<Result<Vec<_>, String>>()?;
         Ok(Self {
             taken: vec![vec![0; symbols.count()]; measured.len()],
+            returns: config.returns.into_iter().collect(),
             symbols,
             measured,
             start,
@@ -96,106 +114,109 @@ impl Calls {
         })
     }
 
-    /// Takes note of a block that was translated. One that was translated before keeps its id.
-    pub fn translated(&mut self, block: Block) -> BlockId {
+    /// How many functions there are.
+    pub fn functions(&self) -> usize {
+        self.symbols.count()
+    }
+
+    /// Takes note of a block that was translated; returns the place of its function, and its id if it
+    /// is to be looked at. One that was translated before keeps its id.
+    pub fn translated(&mut self, block: Block) -> (usize, Option<BlockId>) {
+        let function = self.symbols.find(block.start).index();
         if let Some(&id) = self.ids.get(&block) {
-            return BlockId(id);
+            return (function, Some(BlockId(id)));
         }
         let is = |(address, _): &(u64, String)| *address == block.start;
         let begins = match self.measured.iter().position(is) {
             _ if block.start == self.start => Begins::Kernel,
             Some(measured) => Begins::Measured(measured),
-            None => Begins::Nothing,
+            None => Begins::Other,
         };
+        if begins == Begins::Other && !self.returns.contains(&block.start) && !self.calls(&block) {
+            return (function, None);
+        }
         let id = self.known.len();
-        self.known.push(Known {
-            block,
-            begins,
-            function: self.symbols.find(block.start),
-        });
+        self.known.push(Known { block, begins });
         self.ids.insert(block, id);
-        BlockId(id)
+        (function, Some(BlockId(id)))
     }
 
-    /// A block is about to be executed.
-    pub fn executed(&mut self, id: BlockId) {
-        let Some(&Known {
-            block,
-            begins,
-            function,
-        }) = self.known.get(id.0)
-        else {
+    /// Whether the block ends in a call that may be one of a measured function.
+    fn calls(&self, block: &Block) -> bool {
+        block.ends_in_call && self.returns.contains(&block.end)
+    }
+
+    /// A block that is looked at is about to be executed; `executed` is only asked when something
+    /// begins or ends.
+    pub fn executed(&mut self, id: BlockId, all: u64, executed: impl Fn() -> Executed) {
+        let Some(&Known { block, begins }) = self.known.get(id.0) else {
             return;
         };
-        if !self.open.is_empty() {
-            self.leave(block.start);
-        }
+        self.leave(block.start, &executed);
         match begins {
-            Begins::Nothing => {}
-            Begins::Measured(measured) => self.enter(measured),
+            Begins::Other => {}
+            Begins::Measured(measured) => self.enter(measured, executed()),
             Begins::Kernel => {
-                self.close(0, false);
+                self.close(0, false, &executed());
                 self.end_profile();
                 self.kernel += 1;
             }
         }
-        for open in &self.open {
-            let taken = self.taken.get_mut(open.measured);
-            if let Some(taken) = taken.and_then(|taken| taken.get_mut(function.index())) {
-                *taken += block.instructions;
-            }
-        }
-        self.instructions += block.instructions;
-        self.called = block.ends_in_call;
-        if block.ends_in_call {
-            self.behind_call = block.end;
+        if self.calls(&block) {
+            self.last_call = Some(LastCall {
+                behind: block.end,
+                at: all + block.instructions,
+            });
         }
     }
 
-    fn enter(&mut self, measured: usize) {
-        let entry = if self.called {
-            Entry::Call
-        } else {
-            Entry::Jump
-        };
-        self.open.push(Open {
-            call: self.calls.len(),
-            measured,
-            returns_to: self.behind_call,
-        });
+    fn enter(&mut self, measured: usize, executed: Executed) {
+        let called = self.last_call.filter(|call| call.at == executed.all);
         self.calls.push(Call {
-            function: self
-                .measured
-                .get(measured)
-                .map_or(String::new(), |(_, name)| name.clone()),
+            function: self.measured_name(measured),
             kernel: self.kernel,
-            start: self.instructions,
+            start: executed.all,
             instructions: 0,
-            depth: u32::try_from(self.open.len() - 1).unwrap_or(u32::MAX),
-            entry,
+            depth: u32::try_from(self.open.len()).unwrap_or(u32::MAX),
+            entry: called.map_or(Entry::Jump, |_| Entry::Call),
             returned: false,
         });
+        self.open.push(Open {
+            call: self.calls.len() - 1,
+            measured,
+            returns_to: called.map(|call| call.behind),
+            entered: executed,
+        });
+    }
+
+    fn measured_name(&self, measured: usize) -> String {
+        let found = self.measured.get(measured);
+        found.map_or(String::new(), |(_, name)| name.clone())
     }
 
     /// Ends the innermost call that returns to `address`, and those in it, which have not returned.
-    fn leave(&mut self, address: u64) {
-        let Some(depth) = self
-            .open
-            .iter()
-            .rposition(|open| open.returns_to == address)
-        else {
+    fn leave(&mut self, address: u64, executed: &impl Fn() -> Executed) {
+        let mut open = self.open.iter();
+        let Some(depth) = open.rposition(|open| open.returns_to == Some(address)) else {
             return;
         };
-        self.close(depth + 1, false);
-        self.close(depth, true);
+        let executed = executed();
+        self.close(depth + 1, false, &executed);
+        self.close(depth, true, &executed);
     }
 
     /// Ends all calls from this depth on.
-    fn close(&mut self, depth: usize, returned: bool) {
+    fn close(&mut self, depth: usize, returned: bool, executed: &Executed) {
         for open in self.open.drain(depth.min(self.open.len())..) {
             if let Some(call) = self.calls.get_mut(open.call) {
-                call.instructions = self.instructions - call.start;
+                call.instructions = executed.all - call.start;
                 call.returned = returned;
+            }
+            let now = executed.by_function.iter();
+            let times = now.zip(&open.entered.by_function);
+            let taken = self.taken.get_mut(open.measured).into_iter().flatten();
+            for (taken, (now, entered)) in taken.zip(times) {
+                *taken += now - entered;
             }
         }
     }
@@ -218,11 +239,11 @@ impl Calls {
     }
 
     /// Everything that was counted.
-    pub fn counts(&mut self) -> Counts {
-        self.close(0, false);
+    pub fn counts(&mut self, executed: &Executed) -> Counts {
+        self.close(0, false, executed);
         self.end_profile();
         Counts {
-            instructions: self.instructions,
+            instructions: executed.all,
             calls: self.calls.clone(),
             profile: self.profile.clone(),
         }
@@ -249,33 +270,58 @@ mod tests {
 
     const OUTER: u64 = 0x1000;
     const INNER: u64 = 0x2000;
+    const OTHER: u64 = 0x3000;
     const START: u64 = 0x9000;
 
-    fn calls() -> Calls {
-        let function = |address, name: &str| (address, name.to_owned());
-        Calls::new(CountConfig {
-            output: String::new(),
-            functions: vec![
-                function(OUTER, "outer"),
-                function(INNER, "inner"),
-                function(0x3000, "other"),
-                function(START, "start"),
-            ],
-            measured: vec!["outer".into(), "inner".into()],
-            start: "start".into(),
-        })
-        .unwrap()
+    /// Calls, and what QEMU counts.
+    struct Machine {
+        calls: Calls,
+        executed: Executed,
     }
 
-    /// Executes a block of ten instructions.
-    fn run(calls: &mut Calls, start: u64, ends_in_call: bool) {
-        let id = calls.translated(Block {
-            start,
-            end: start + 0x10,
-            instructions: 10,
-            ends_in_call,
-        });
-        calls.executed(id);
+    impl Machine {
+        fn new() -> Self {
+            let function = |address, name: &str| (address, name.to_owned());
+            let calls = Calls::new(CountConfig {
+                functions: vec![
+                    function(OUTER, "outer"),
+                    function(INNER, "inner"),
+                    function(OTHER, "other"),
+                    function(START, "start"),
+                ],
+                measured: vec!["outer".into(), "inner".into()],
+                returns: vec![OTHER + 0x10, OUTER + 0x10],
+                start: "start".into(),
+                ..CountConfig::default()
+            })
+            .unwrap();
+            let by_function = vec![0; calls.functions()];
+            let executed = Executed {
+                all: 0,
+                by_function,
+            };
+            Self { calls, executed }
+        }
+
+        /// Executes a block of ten instructions.
+        fn run(&mut self, start: u64, ends_in_call: bool) {
+            let (function, id) = self.calls.translated(Block {
+                start,
+                end: start + 0x10,
+                instructions: 10,
+                ends_in_call,
+            });
+            if let Some(id) = id {
+                let executed = &self.executed;
+                self.calls.executed(id, executed.all, || executed.clone());
+            }
+            self.executed.all += 10;
+            self.executed.by_function[function] += 10;
+        }
+
+        fn counts(&mut self) -> Counts {
+            self.calls.counts(&self.executed)
+        }
     }
 
     /// Function, instructions, whether it has returned.
@@ -288,37 +334,44 @@ mod tests {
 
     #[test]
     fn a_call_ends_where_it_returns_to() {
-        let mut calls = calls();
-        run(&mut calls, 0x3000, true);
-        run(&mut calls, OUTER, true);
-        run(&mut calls, INNER, false);
-        run(&mut calls, OUTER + 0x10, false);
-        run(&mut calls, 0x3010, false);
-        run(&mut calls, 0x3020, false);
-        let counts = calls.counts();
-        assert_eq!(seen(&counts), [("outer", 30, true), ("inner", 10, true)]);
-        assert_eq!(counts.instructions, 60);
+        let mut machine = Machine::new();
+        machine.run(OTHER, true);
+        machine.run(OUTER, true);
+        machine.run(INNER, false);
+        machine.run(0x7000, false);
+        machine.run(OUTER + 0x10, false);
+        machine.run(OTHER + 0x10, false);
+        machine.run(OTHER + 0x20, false);
+        let counts = machine.counts();
+        assert_eq!(seen(&counts), [("outer", 40, true), ("inner", 20, true)]);
+        assert_eq!(counts.instructions, 70);
         assert_eq!(counts.calls[0].start, 10);
         assert_eq!(counts.calls[1].depth, 1);
-        let own: u64 = (counts.profile.iter())
-            .filter(|entry| entry.within == "outer" && entry.function == "outer")
-            .map(|entry| entry.instructions)
-            .sum();
-        assert_eq!(own, 20);
+        let of = |within: &str, function: &str| -> u64 {
+            let entries = counts.profile.iter();
+            entries
+                .filter(|entry| entry.within == within && entry.function == function)
+                .map(|entry| entry.instructions)
+                .sum()
+        };
+        assert_eq!(of("outer", "outer"), 20);
+        assert_eq!(of("outer", "inner"), 10);
+        assert_eq!(of("inner", "outer"), 0);
     }
 
     #[test]
     fn what_does_not_return_ends_with_its_caller_or_its_kernel() {
-        let mut calls = calls();
-        run(&mut calls, 0x3000, true);
-        run(&mut calls, OUTER, true);
-        run(&mut calls, INNER, false);
-        run(&mut calls, 0x3010, true);
-        run(&mut calls, OUTER, false);
-        run(&mut calls, START, false);
+        let mut machine = Machine::new();
+        machine.run(OTHER, true);
+        machine.run(OUTER, true);
+        machine.run(INNER, false);
+        machine.run(OTHER + 0x10, false);
+        machine.run(OTHER, true);
+        machine.run(OUTER, false);
+        machine.run(START, false);
         // In the next kernel the same address is another matter.
-        run(&mut calls, 0x3020, false);
-        let counts = calls.counts();
+        machine.run(OTHER + 0x10, false);
+        let counts = machine.counts();
         let expected = [
             ("outer", 20, true),
             ("inner", 10, false),
@@ -330,26 +383,56 @@ mod tests {
 
     #[test]
     fn a_jump_into_a_function_is_told_from_a_call() {
-        let mut calls = calls();
-        run(&mut calls, 0x3000, true);
-        run(&mut calls, 0x3100, false);
-        run(&mut calls, OUTER, false);
-        assert_eq!(calls.counts().calls[0].entry, Entry::Jump);
+        let mut machine = Machine::new();
+        machine.run(OTHER, true);
+        machine.run(OTHER + 0x100, false);
+        machine.run(OUTER, false);
+        // The address behind the last call is not where it returns to.
+        machine.run(OTHER + 0x10, false);
+        let counts = machine.counts();
+        assert_eq!(counts.calls[0].entry, Entry::Jump);
+        assert!(!counts.calls[0].returned);
+    }
+
+    #[test]
+    fn a_call_from_an_unknown_place_is_not_followed() {
+        let mut machine = Machine::new();
+        machine.run(0x8000, true);
+        machine.run(OUTER, false);
+        assert_eq!(machine.counts().calls[0].entry, Entry::Jump);
     }
 
     #[test]
     fn a_recursive_call_returns_once() {
-        let mut calls = calls();
-        run(&mut calls, 0x3000, true);
-        run(&mut calls, OUTER, true);
-        run(&mut calls, OUTER, true);
-        run(&mut calls, OUTER + 0x10, false);
-        assert_eq!(calls.open.len(), 1);
-        run(&mut calls, 0x3010, false);
-        assert_eq!(
-            seen(&calls.counts()),
-            [("outer", 30, true), ("outer", 10, true)]
-        );
+        let mut machine = Machine::new();
+        machine.run(OTHER, true);
+        machine.run(OUTER, true);
+        machine.run(OUTER, true);
+        machine.run(OUTER + 0x10, false);
+        assert_eq!(machine.calls.open.len(), 1);
+        machine.run(OTHER + 0x10, false);
+        let expected = [("outer", 30, true), ("outer", 10, true)];
+        assert_eq!(seen(&machine.counts()), expected);
+    }
+
+    #[test]
+    fn other_blocks_are_not_looked_at() {
+        let mut calls = Machine::new().calls;
+        let mut is_looked_at = |start, ends_in_call| {
+            let block = Block {
+                start,
+                end: start + 0x10,
+                instructions: 10,
+                ends_in_call,
+            };
+            calls.translated(block).1.is_some()
+        };
+        assert!(is_looked_at(OUTER, false));
+        assert!(is_looked_at(START, false));
+        assert!(is_looked_at(OTHER, true));
+        assert!(is_looked_at(OTHER + 0x10, false));
+        assert!(!is_looked_at(OTHER, false));
+        assert!(!is_looked_at(0x8000, true));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! QEMU's plugin interface, version 1 (QEMU 4.2 to 8.1): include/qemu/qemu-plugin.h there.
 
-use crate::calls::{Block, BlockId, Calls};
+use crate::calls::{Block, BlockId, Calls, Executed};
 use protocol::CountConfig;
 use std::cell::UnsafeCell;
 use std::error::Error;
@@ -9,6 +9,7 @@ use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::fs::File;
 use std::io::{BufReader, BufWriter};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 type PluginId = u64;
 
@@ -37,6 +38,8 @@ pub struct Info {
 
 /// `QEMU_PLUGIN_CB_NO_REGS`.
 const NO_REGISTERS: c_int = 0;
+/// `QEMU_PLUGIN_INLINE_ADD_U64`.
+const ADD: c_int = 0;
 
 unsafe extern "C" {
     fn qemu_plugin_register_vcpu_tb_trans_cb(
@@ -48,6 +51,12 @@ unsafe extern "C" {
         callback: extern "C" fn(c_uint, *mut c_void),
         flags: c_int,
         data: *mut c_void,
+    );
+    fn qemu_plugin_register_vcpu_tb_exec_inline(
+        block: *mut TranslationBlock,
+        operation: c_int,
+        number: *mut c_void,
+        operand: u64,
     );
     fn qemu_plugin_register_atexit_cb(
         id: PluginId,
@@ -68,7 +77,51 @@ pub static qemu_plugin_version: c_int = 1;
 
 struct State {
     calls: Calls,
+    /// All instructions. QEMU's code adds to this number and to those below.
+    all: &'static AtomicU64,
+    /// The same by function.
+    by_function: &'static [AtomicU64],
     output: String,
+}
+
+impl State {
+    fn new(config: CountConfig) -> Result<Self, Box<dyn Error>> {
+        let output = config.output.clone();
+        let calls = Calls::new(config).map_err(|name| format!("there is no function {name}"))?;
+        let numbers = (0..calls.functions()).map(|_| AtomicU64::new(0));
+        // For ever: QEMU's code knows their addresses.
+        Ok(Self {
+            all: Box::leak(Box::new(AtomicU64::new(0))),
+            by_function: Vec::leak(numbers.collect()),
+            calls,
+            output,
+        })
+    }
+
+    fn executed(&mut self, id: BlockId) {
+        let (all, by_function) = (self.all, self.by_function);
+        self.calls.executed(id, all.load(Ordering::Relaxed), || {
+            snapshot(all, by_function)
+        });
+    }
+
+    fn write(&mut self) {
+        let counts = self.calls.counts(&snapshot(self.all, self.by_function));
+        let file = File::create(&self.output).map(BufWriter::new);
+        let written = file.map_err(serde_json::Error::io);
+        let written = written.and_then(|file| serde_json::to_writer(file, &counts));
+        if let Err(error) = written {
+            eprintln!("liveupdate_plugin: {}: {error}", self.output);
+        }
+    }
+}
+
+fn snapshot(all: &AtomicU64, by_function: &[AtomicU64]) -> Executed {
+    let number = |number: &AtomicU64| number.load(Ordering::Relaxed);
+    Executed {
+        all: number(all),
+        by_function: by_function.iter().map(number).collect(),
+    }
 }
 
 /// What only the processor's thread touches. A lock would take more time than all the rest, in every
@@ -140,9 +193,7 @@ fn load<'a>(arguments: impl Iterator<Item = &'a CStr>) -> Result<State, Box<dyn 
     let path = arguments.find_map(|argument| argument.strip_prefix("config="));
     let file = File::open(path.ok_or("config=FILE is missing")?)?;
     let config: CountConfig = serde_json::from_reader(BufReader::new(file))?;
-    let output = config.output.clone();
-    let calls = Calls::new(config).map_err(|name| format!("there is no function {name}"))?;
-    Ok(State { calls, output })
+    State::new(config)
 }
 
 extern "C" fn translated(_id: PluginId, block: *mut TranslationBlock) {
@@ -150,14 +201,28 @@ extern "C" fn translated(_id: PluginId, block: *mut TranslationBlock) {
     let Some(described) = (unsafe { describe(block) }) else {
         return;
     };
+    let translated = |state: &mut State| {
+        let (function, id) = state.calls.translated(described);
+        let own = state.by_function.get(function);
+        ([Some(state.all), own], id)
+    };
     // SAFETY: a callback.
-    let Some(BlockId(id)) = (unsafe { with_state(|state| state.calls.translated(described)) })
-    else {
+    let Some((numbers, id)) = (unsafe { with_state(translated) }) else {
         return;
     };
-    let data = std::ptr::without_provenance_mut(id);
-    // SAFETY: as above; the data is a number that nobody takes for a pointer.
-    unsafe { qemu_plugin_register_vcpu_tb_exec_cb(block, executed, NO_REGISTERS, data) };
+    // Callbacks come before additions, whatever the order here.
+    if let Some(BlockId(id)) = id {
+        let data = std::ptr::without_provenance_mut(id);
+        // SAFETY: as above; the data is a number that nobody takes for a pointer.
+        unsafe { qemu_plugin_register_vcpu_tb_exec_cb(block, executed, NO_REGISTERS, data) };
+    }
+    for number in numbers.into_iter().flatten() {
+        let number = number.as_ptr().cast();
+        // SAFETY: as above; the number is there for ever, and the processor's thread alone uses it.
+        unsafe {
+            qemu_plugin_register_vcpu_tb_exec_inline(block, ADD, number, described.instructions);
+        }
+    }
 }
 
 /// What there is to know about a block that is being translated.
@@ -184,19 +249,10 @@ unsafe fn describe(block: *const TranslationBlock) -> Option<Block> {
 
 extern "C" fn executed(_vcpu: c_uint, data: *mut c_void) {
     // SAFETY: a callback.
-    unsafe { with_state(|state| state.calls.executed(BlockId(data.addr()))) };
-}
-
-fn write(state: &mut State) {
-    let file = File::create(&state.output).map(BufWriter::new);
-    let written = file.map_err(serde_json::Error::io);
-    let written = written.and_then(|file| serde_json::to_writer(file, &state.calls.counts()));
-    if let Err(error) = written {
-        eprintln!("liveupdate_plugin: {}: {error}", state.output);
-    }
+    unsafe { with_state(|state| state.executed(BlockId(data.addr()))) };
 }
 
 extern "C" fn at_exit(_id: PluginId, _data: *mut c_void) {
     // SAFETY: a callback.
-    unsafe { with_state(write) };
+    unsafe { with_state(State::write) };
 }

@@ -12,6 +12,8 @@ pub struct CountConfig {
     pub functions: Vec<(u64, String)>,
     /// Names of the functions whose calls are counted.
     pub measured: Vec<String>,
+    /// Addresses behind all calls that may be calls of these.
+    pub returns: Vec<u64>,
     /// The function in which a kernel starts. No call goes on beyond it.
     pub start: String,
 }
@@ -52,7 +54,7 @@ pub struct Call {
 pub enum Entry {
     /// By a call instruction: it is known where it returns to.
     Call,
-    /// By a jump or by falling through: where it returns to was guessed from the last call.
+    /// Not by a call that [`CountConfig::returns`] knows: where it returns to is not known.
     Jump,
 }
 

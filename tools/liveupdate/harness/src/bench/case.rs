@@ -2,6 +2,7 @@
 //! One live update that is counted.
 
 use super::figures::{self, Figures, Share};
+use super::kernel::Kernel;
 use super::machine::{Counted, Counting};
 use super::step::{KERNEL_START, Step, USERSPACE};
 use crate::cli::BenchOptions;
@@ -99,11 +100,7 @@ fn counters(machine: &mut Counted) -> Result<BTreeMap<String, u64>> {
 }
 
 /// Boots, replaces the kernel once and goes the whole way back.
-pub fn measure(
-    options: &BenchOptions,
-    functions: &[(u64, String)],
-    case: &Case,
-) -> Result<Measured> {
+pub fn measure(options: &BenchOptions, kernel: &Kernel, case: &Case) -> Result<Measured> {
     let steps = Step::ALL.iter().flat_map(|step| step.functions());
     let measured: Vec<_> = steps
         .copied()
@@ -111,7 +108,7 @@ pub fn measure(
         .map(String::from)
         .collect();
     let counting = Counting {
-        functions,
+        kernel,
         measured,
         start: KERNEL_START,
     };

@@ -2,6 +2,7 @@
 //! A machine in which instructions can be counted: one processor, whose clock is the number of
 //! instructions that it has executed.
 
+use super::kernel::Kernel;
 use crate::cli::BenchOptions;
 use crate::ram::GuestRam;
 use crate::run_dir::RunDir;
@@ -33,8 +34,8 @@ pub struct Counted {
 
 /// What the plugin is to count.
 pub struct Counting<'a> {
-    /// All functions of the kernel.
-    pub functions: &'a [(u64, String)],
+    /// The kernel, in which all addresses are known.
+    pub kernel: &'a Kernel,
     /// Those whose calls are counted.
     pub measured: Vec<String>,
     /// Where a kernel starts.
@@ -52,8 +53,9 @@ impl Counting<'_> {
         let output = output.to_str().context("the path is not UTF-8")?.into();
         let config = CountConfig {
             output,
-            functions: self.functions.to_vec(),
+            functions: self.kernel.functions.clone(),
             measured: self.measured.clone(),
+            returns: self.kernel.returns(&self.measured),
             start: self.start.into(),
         };
         serde_json::to_writer(BufWriter::new(dir.create_file(CONFIG)?), &config)?;

@@ -3,11 +3,11 @@
 
 mod case;
 mod figures;
+mod kernel;
 mod machine;
 mod plot;
 mod step;
 mod swap;
-mod symbols;
 mod table;
 mod verdict;
 
@@ -16,6 +16,7 @@ use crate::status::Status;
 use crate::verdict::Property;
 use anyhow::{Context, Result};
 use case::{Case, Measured};
+use kernel::Kernel;
 use protocol::Shape;
 use serde::Serialize;
 use std::fs;
@@ -89,11 +90,11 @@ fn cases(quick: bool) -> Vec<(Case, Option<&'static str>)> {
 }
 
 fn measure(options: &BenchOptions, status: &Status) -> Result<Report> {
-    let functions = symbols::read(&options.system_map)?;
+    let kernel = Kernel::read(&options.vmlinux)?;
     let mut names: Vec<_> = Step::ALL.iter().flat_map(|step| step.functions()).collect();
     names.extend([&step::KERNEL_START, &step::USERSPACE]);
     let names: Vec<_> = names.into_iter().copied().collect();
-    symbols::check(&functions, &names)?;
+    kernel.check(&names)?;
 
     let mut report = Report {
         measured: Vec::new(),
@@ -104,11 +105,15 @@ fn measure(options: &BenchOptions, status: &Status) -> Result<Report> {
     };
     for (case, left_out) in cases(options.quick) {
         let name = case.name();
+        let left_out = match name.contains(&options.only) {
+            true => left_out,
+            false => Some("only some cases were asked for"),
+        };
         let reason = match left_out {
             Some(reason) => reason.into(),
             None => {
                 status.phase(&name);
-                match case::measure(options, &functions, &case) {
+                match case::measure(options, &kernel, &case) {
                     Ok(measured) => {
                         report.measured.push(measured);
                         continue;
@@ -125,11 +130,11 @@ fn measure(options: &BenchOptions, status: &Status) -> Result<Report> {
     }
     if let Some(first) = report.measured.first() {
         status.phase("the first once more");
-        let second = case::measure(options, &functions, &first.case)?;
+        let second = case::measure(options, &kernel, &first.case)?;
         report.repetition = verdict::repetition(&first.figures, &second.figures);
     }
     status.phase("swaps");
-    match swap::measure(options, &functions) {
+    match swap::measure(options, &kernel) {
         Ok(swaps) => {
             report.properties.extend(swaps.properties());
             report.swaps = Some(swaps);

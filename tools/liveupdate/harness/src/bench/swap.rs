@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Replacing page tables while their devices DMA: what it takes, and how long DMA has to wait.
 
+use super::kernel::Kernel;
 use super::machine::{Counting, read_counts};
 use super::step::{KERNEL_START, Step};
 use super::table::short;
@@ -145,10 +146,10 @@ fn stay_quiet(run: &mut Run, time: Duration) -> Result<Range<Duration>> {
 }
 
 /// Instructions of swaps under the same load, in a machine with one processor.
-fn count_instructions(options: &BenchOptions, functions: &[(u64, String)]) -> Result<Instructions> {
+fn count_instructions(options: &BenchOptions, kernel: &Kernel) -> Result<Instructions> {
     let measured = Step::Swap.functions();
     let counting = Counting {
-        functions,
+        kernel,
         measured: measured.iter().copied().map(String::from).collect(),
         start: KERNEL_START,
     };
@@ -185,7 +186,7 @@ fn count_instructions(options: &BenchOptions, functions: &[(u64, String)]) -> Re
 }
 
 /// Swaps under load, once to look at the devices and once to count instructions.
-pub fn measure(options: &BenchOptions, functions: &[(u64, String)]) -> Result<Swaps> {
+pub fn measure(options: &BenchOptions, kernel: &Kernel) -> Result<Swaps> {
     let swaps = match options.quick {
         true => SWAPS_QUICK,
         false => SWAPS,
@@ -223,7 +224,7 @@ pub fn measure(options: &BenchOptions, functions: &[(u64, String)]) -> Result<Sw
         flushes: after.0.since(&before.0, "replace_flushes")?,
         flushes_by_qemu: [0, 1].map(|index| after.1[index] - before.1[index]),
         dma: dma.collect::<Result<_>>()?,
-        instructions: count_instructions(options, functions)?,
+        instructions: count_instructions(options, kernel)?,
     })
 }
 
