@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A VMM for measurements: as many functions as there are, which do nothing, and one page table of
-//! any size for all of them.
+//! A VMM for measurements: as many functions as there are, which do nothing, each with a page table of
+//! any size.
 
 use crate::fragments::Fragments;
 use crate::iommufd::{Difference, Iommufd};
@@ -23,9 +23,9 @@ const FIRST: u64 = 1 << 39;
 /// Half of what a table maps. In a memfd of this size no piece of memory is so large that one entry of
 /// a higher level could map it.
 const HALF: u64 = REACH / 2;
-/// Token of the page table.
+/// Token of the first function's page table.
 const TOKEN_HWPT: u64 = 0x100;
-/// Token of the first vfio file.
+/// Token of its vfio file.
 const TOKEN_CDEV: u64 = 0x1000;
 /// What is freed in the background is freed when this often nothing has changed.
 const QUIET: u32 = 5;
@@ -80,9 +80,9 @@ fn wait_for_background() -> Result<()> {
     Ok(())
 }
 
-/// The token of a function's file.
-fn cdev_token(index: usize) -> Result<u64> {
-    Ok(TOKEN_CDEV + u64::try_from(index)?)
+/// The token that a function's file or page table has.
+fn token(first: u64, index: usize) -> Result<u64> {
+    Ok(first + u64::try_from(index)?)
 }
 
 impl Bench {
@@ -115,19 +115,15 @@ impl Bench {
         let memory = (GuestMemory::create(&[size])?.pop()).context("no memory")?;
         let iommufd = Iommufd::open()?;
         let ioas = iommufd.alloc_ioas()?;
-        let mut hwpt = None;
-        for function in Function::with_id(EDU)? {
+        for (index, function) in Function::with_id(EDU)?.iter().enumerate() {
             function.bind("vfio-pci")?;
-            let vfio = VfioDevice::open(&function)?;
+            let vfio = VfioDevice::open(function)?;
             let id = vfio.bind(&iommufd)?;
-            let hwpt = match hwpt {
-                Some(hwpt) => hwpt,
-                None => *hwpt.insert(iommufd.alloc_hwpt(id, ioas)?),
-            };
+            let hwpt = iommufd.alloc_hwpt(id, ioas)?;
             vfio.attach(hwpt)?;
+            iommufd.mark_preserve(hwpt, token(TOKEN_HWPT, index)?)?;
             self.functions.push(vfio);
         }
-        iommufd.mark_preserve(hwpt.context("there is no function")?, TOKEN_HWPT)?;
         if tables.shape == Shape::Scattered {
             self.fragments = Some(Fragments::new(usize::try_from(tables.lowest)?)?);
         }
@@ -141,7 +137,7 @@ impl Bench {
         session.preserve(self.memory()?.as_fd(), TOKEN_MEMFD)?;
         session.preserve(self.iommufd()?.as_fd(), TOKEN_IOMMUFD)?;
         for (index, function) in self.functions.iter().enumerate() {
-            session.preserve(function.as_fd(), cdev_token(index)?)?;
+            session.preserve(function.as_fd(), token(TOKEN_CDEV, index)?)?;
         }
         self.session = Some(session);
         Ok(())
@@ -154,25 +150,31 @@ impl Bench {
         let mut ids = Vec::new();
         for (index, function) in Function::with_id(EDU)?.iter().enumerate() {
             function.bind("vfio-pci")?;
-            let vfio = VfioDevice::from_retrieved(session.retrieve_fd(cdev_token(index)?)?);
+            let vfio = VfioDevice::from_retrieved(session.retrieve_fd(token(TOKEN_CDEV, index)?)?);
             ids.push(vfio.bind(&iommufd)?);
             self.functions.push(vfio);
         }
-        let restored = iommufd.restore_hwpt(TOKEN_HWPT)?;
-        for function in &self.functions {
+        let mut hwpts = Vec::new();
+        for (index, function) in self.functions.iter().enumerate() {
+            let restored = iommufd.restore_hwpt(token(TOKEN_HWPT, index)?)?;
             function.attach(restored)?;
+            hwpts.push(restored);
         }
         let ioas = iommufd.alloc_ioas()?;
-        let device = ids.first().context("there is no function")?;
-        let hwpt = iommufd.alloc_hwpt(*device, ioas)?;
+        let new = ids.iter().map(|&id| iommufd.alloc_hwpt(id, ioas));
+        let new = new.collect::<Result<Vec<_>>>()?;
         map(&iommufd, ioas, &memory, tables, None)?;
-        let (difference, iova) = iommufd.verify_hwpt(restored, hwpt)?;
-        let name = difference.name();
-        ensure!(difference == Difference::Equal, "{name} at {iova:#x}");
-        for function in &self.functions {
-            function.attach(hwpt)?;
+        for (&restored, &new) in hwpts.iter().zip(&new) {
+            let (difference, iova) = iommufd.verify_hwpt(restored, new)?;
+            let name = difference.name();
+            ensure!(difference == Difference::Equal, "{name} at {iova:#x}");
         }
-        iommufd.destroy(restored)?;
+        for (function, &new) in self.functions.iter().zip(&new) {
+            function.attach(new)?;
+        }
+        for restored in hwpts {
+            iommufd.destroy(restored)?;
+        }
         wait_for_background()?;
         session.finish()?;
         (self.memory, self.iommufd) = (Some(memory), Some(iommufd));

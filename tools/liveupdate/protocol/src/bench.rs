@@ -26,7 +26,7 @@ impl Shape {
     }
 }
 
-/// The page tables of the VMM: one HWPT, to which all functions are attached.
+/// The page tables of a function. Each has such an HWPT of its own, and all have the same IOAS.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Tables {
     /// How many tables of the lowest level.

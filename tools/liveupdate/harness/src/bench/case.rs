@@ -24,9 +24,9 @@ const HIGHEST: u64 = 2;
 pub struct Case {
     /// How the page tables are used.
     pub shape: Shape,
-    /// How many pages they take, about.
+    /// How many pages those of a device take, about.
     pub pages: u64,
-    /// How many devices are attached to them.
+    /// How many devices there are, each with page tables of its own.
     pub devices: usize,
     /// Whether the pages come from a pool.
     pub pool: bool,
@@ -62,7 +62,7 @@ pub struct Measured {
     /// What was measured.
     #[serde(flatten)]
     pub case: Case,
-    /// How many pages the page tables took.
+    /// How many pages the page tables of a device took.
     pub table_pages: u64,
     /// Instructions by step.
     pub figures: Figures,

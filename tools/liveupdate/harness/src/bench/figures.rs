@@ -144,7 +144,7 @@ mod tests {
         assert_eq!(figures[&Step::Reservation], 60);
         // Only the first session, of two files.
         assert_eq!(figures[&Step::Preserve], 20);
-        assert_eq!(blackout(&figures), 30 + 30 + 60 + 30 + 30);
+        assert_eq!(blackout(&figures), 30 + 30 + 30 + 30);
     }
 
     #[test]

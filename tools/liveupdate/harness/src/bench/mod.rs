@@ -130,18 +130,22 @@ fn measure(options: &BenchOptions, status: &Status) -> Result<Report> {
     }
     if let Some(first) = report.measured.first() {
         status.phase("the first once more");
-        let second = case::measure(options, &kernel, &first.case)?;
-        report.repetition = verdict::repetition(&first.figures, &second.figures);
+        report.repetition = match case::measure(options, &kernel, &first.case) {
+            Ok(second) => verdict::repetition(&first.figures, &second.figures),
+            Err(error) => format!("failed: {error:#}"),
+        };
     }
-    status.phase("swaps");
-    match swap::measure(options, &kernel) {
-        Ok(swaps) => {
-            report.properties.extend(swaps.properties());
-            report.swaps = Some(swaps);
-        }
-        Err(error) => {
-            let property = Property::new("swaps", false, format!("{error:#}"));
-            report.properties.push(property);
+    if "swaps".contains(&options.only) {
+        status.phase("swaps");
+        match swap::measure(options, &kernel) {
+            Ok(swaps) => {
+                report.properties.extend(swaps.properties());
+                report.swaps = Some(swaps);
+            }
+            Err(error) => {
+                let property = Property::new("swaps", false, format!("{error:#}"));
+                report.properties.push(property);
+            }
         }
     }
     let properties = verdict::properties(&report.measured);

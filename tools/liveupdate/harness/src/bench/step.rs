@@ -31,6 +31,8 @@ pub enum Step {
     Swap,
     /// `IOMMU_DESTROY` of the restored page table.
     Destroy,
+    /// Giving its pages back, in the background.
+    Background,
     /// `LIVEUPDATE_SESSION_FINISH`.
     Finish,
 }
@@ -62,7 +64,7 @@ const RETRIEVE: [&str; 2] = [
 
 impl Step {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Preserve,
         Self::Unpreserve,
         Self::Freeze,
@@ -75,17 +77,12 @@ impl Step {
         Self::Verify,
         Self::Swap,
         Self::Destroy,
+        Self::Background,
         Self::Finish,
     ];
 
-    /// Those in which the guest stands still.
-    pub const BLACKOUT: [Self; 5] = [
-        Self::Freeze,
-        Self::Shutdown,
-        Self::Reservation,
-        Self::Takeover,
-        Self::Restore,
-    ];
+    /// Those of the subsystem in which the guest stands still.
+    pub const BLACKOUT: [Self; 4] = [Self::Freeze, Self::Shutdown, Self::Takeover, Self::Restore];
 
     /// Name in reports.
     pub const fn name(self) -> &'static str {
@@ -102,6 +99,7 @@ impl Step {
             Self::Verify => "VERIFY",
             Self::Swap => "swap",
             Self::Destroy => "destroy",
+            Self::Background => "background",
             Self::Finish => "finish",
         }
     }
@@ -121,6 +119,7 @@ impl Step {
             Self::Verify => &["iommufd_hwpt_liveupdate_verify"],
             Self::Swap => &["iommufd_device_replace"],
             Self::Destroy => &["iommufd_destroy"],
+            Self::Background => &["<main::reclaim::Unused>::free_now"],
             Self::Finish => &["luo_session_finish"],
         }
     }

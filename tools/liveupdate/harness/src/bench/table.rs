@@ -68,6 +68,10 @@ fn section(out: &mut String, columns: &[(&Measured, Option<&Measured>)]) -> Resu
         })?;
     }
     pairs(out, "blackout", columns, |measured| Some(measured.blackout))?;
+    pairs(out, "+ reservation", columns, |measured| {
+        let reservation = measured.figures.get(&Step::Reservation)?;
+        Some(measured.blackout.saturating_add(*reservation))
+    })?;
     pairs(out, "whole reboot", columns, |measured| {
         Some(measured.reboot)
     })?;
@@ -96,8 +100,8 @@ pub fn render(report: &Report) -> Result<String> {
     writeln!(
         out,
         "\nGuest instructions of each step, with a pool / without one. The blackout is the sum of\n\
-         freeze, shutdown, reservation, takeover and restore; the whole reboot is everything from\n\
-         reboot(2) to the new kernel's userspace. \"In QEMU\" is the time that it took here.\n"
+         freeze, shutdown, takeover and restore; the line below it adds what KHO takes to reserve\n\
+         the memory; the whole reboot is everything from reboot(2) to the new kernel's userspace. \"In QEMU\" is the time that it took here.\n"
     )?;
     for (title, select) in super::SECTIONS {
         let of = |pool| {
