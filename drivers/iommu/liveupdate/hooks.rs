@@ -507,21 +507,35 @@ impl vtd::Memory for DirectMap {
     }
 }
 
-impl page_table::Tables for DirectMap {
-    fn entry(&self, table: u64, index: u16) -> Option<u64> {
-        // SAFETY: The function accepts any address.
-        let page = unsafe { bindings::iommu_liveupdate_map_pages(table, 1) };
-        let page: NonNull<u64> = NonNull::new(page.cast())?;
+/// A table of a page table in the direct map.
+///
+/// # Invariants
+///
+/// The pointer is to a page in the direct map.
+#[derive(Clone, Copy)]
+pub(crate) struct PageTablePage(NonNull<u64>);
 
+impl page_table::Tables for DirectMap {
+    type Table<'a> = PageTablePage;
+
+    fn table(&self, address: u64) -> Option<PageTablePage> {
+        // SAFETY: The function accepts any address.
+        let page = unsafe { bindings::iommu_liveupdate_map_pages(address, 1) };
+
+        counters::PAGES_WALKED.add(1);
+        // INVARIANT: C returns a page in the direct map or NULL.
+        NonNull::new(page.cast()).map(PageTablePage)
+    }
+}
+
+impl page_table::Table for PageTablePage {
+    fn entry(&self, index: u16) -> Option<u64> {
         if index >= page_table::ENTRIES {
             return None;
         }
-        // Whoever looks into a table begins there.
-        if index == 0 {
-            counters::PAGES_WALKED.add(1);
-        }
-        // SAFETY: The entry is inside the page. Hardware may set bits in it: a volatile read.
-        Some(unsafe { page.as_ptr().add(usize::from(index)).read_volatile() })
+        // SAFETY: By the invariants, the entry is inside the page. Hardware may set bits in it: a
+        // volatile read.
+        Some(unsafe { self.0.as_ptr().add(usize::from(index)).read_volatile() })
     }
 }
 

@@ -14,6 +14,7 @@ mod tests {
         page_table::{
             self,
             PageTable,
+            Table,
             Tables, //
         },
         runs::{
@@ -96,8 +97,23 @@ mod tests {
     }
 
     impl Tables for Memory {
-        fn entry(&self, table: u64, index: u16) -> Option<u64> {
-            self.find(table, index).map(Cell::get)
+        type Table<'a> = Page<'a>;
+
+        fn table(&self, address: u64) -> Option<Page<'_>> {
+            self.find(address, 0)?;
+            Some(Page(self, address))
+        }
+    }
+
+    /// The page of a memory at an address.
+    #[derive(Clone, Copy)]
+    struct Page<'a>(&'a Memory, u64);
+
+    impl Table for Page<'_> {
+        fn entry(&self, index: u16) -> Option<u64> {
+            let Self(memory, address) = self;
+
+            memory.find(*address, index).map(Cell::get)
         }
     }
 

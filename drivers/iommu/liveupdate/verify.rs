@@ -28,7 +28,7 @@ use liveupdate_state::{
 };
 
 /// How many pairs of extents are compared before other tasks may run.
-const BUDGET: usize = 4096;
+const BUDGET: usize = 64;
 
 /// Returns the first difference between the page tables of two domains.
 ///

@@ -24,13 +24,21 @@ const PAGE_BITS: u32 = 12;
 
 /// The memory that tables are in.
 pub trait Tables {
-    /// Reads the entry at `index`, which is less than [`ENTRIES`], of the table at the physical
-    /// address `table`.
+    /// What stands for a table.
+    type Table<'a>: Table
+    where
+        Self: 'a;
+
+    /// Returns the table at the physical address `address`, or [`None`] if there can be none.
+    fn table(&self, address: u64) -> Option<Self::Table<'_>>;
+}
+
+/// A table that hardware may read at any time.
+pub trait Table: Copy {
+    /// Reads the entry at `index`, or returns [`None`] unless that is less than [`ENTRIES`].
     ///
     /// Hardware may set bits of the entry meanwhile.
-    ///
-    /// Returns [`None`] if there can be no table at that address.
-    fn entry(&self, table: u64, index: u16) -> Option<u64>;
+    fn entry(&self, index: u16) -> Option<u64>;
 }
 
 /// What the entries of a page table mean.

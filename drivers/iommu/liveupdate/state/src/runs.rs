@@ -19,6 +19,7 @@ use crate::{
         Entry,
         Format,
         PageTable,
+        Table,
         Tables,
         ENTRIES,
         MAX_LEVELS, //
@@ -366,7 +367,7 @@ pub fn are_all_tables<F: Format>(
         return false;
     };
     // The way to where the walk is: tables with the index of the entry that is next.
-    let mut way = [(0, 0); MAX_LEVELS];
+    let mut way = [(None, 0); MAX_LEVELS];
     let mut level = table.top_level();
     let mut found: u64 = 0;
     let mut next = Some(table.top());
@@ -380,11 +381,13 @@ pub fn are_all_tables<F: Format>(
             if !all.add(runs, address) {
                 return false;
             }
-            *place = (address, 0);
+            // Nothing below those of level 0 is a table.
+            let current = (level > 0).then(|| tables.table(address)).flatten();
+            *place = (current, 0);
             pause();
         }
 
-        let (address, index) = *place;
+        let (current, index) = *place;
         if index >= ENTRIES || level == 0 {
             level = level.saturating_add(1);
             if level > table.top_level() {
@@ -393,8 +396,8 @@ pub fn are_all_tables<F: Format>(
             continue;
         }
         place.1 = index.saturating_add(1);
-        match tables
-            .entry(address, index)
+        match current
+            .and_then(|current| current.entry(index))
             .map(|raw| table.format().decode(level, raw))
         {
             Some(Entry::Table { address, .. }) => {

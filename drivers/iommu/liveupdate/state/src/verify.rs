@@ -52,7 +52,7 @@ pub enum Progress {
 ///
 /// What counts is where each input address leads and with which rights. The levels of the tables,
 /// the number of input bits and the page sizes may differ.
-pub struct Comparison<'a, M, F> {
+pub struct Comparison<'a, M: Tables + 'a, F> {
     restored: Cursor<'a, M, F>,
     new: Cursor<'a, M, F>,
     allow_extra: bool,
@@ -83,8 +83,9 @@ impl<'a, M: Tables, F: Format> Comparison<'a, M, F> {
 
     /// Goes on comparing, with at most `budget` pairs of extents.
     ///
-    /// To look at a pair means to read at most one entry of each level of both. After
-    /// [`Progress::Continue`], call it again; after anything else, it would return the same.
+    /// To look at a pair means to read at most one entry of each level of both, and what follows the
+    /// last one in its table. After [`Progress::Continue`], call it again; after anything else, it
+    /// would return the same.
     ///
     /// # Errors
     ///

@@ -4,7 +4,7 @@
 
 mod second_stage_tables;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use liveupdate_state::{
     extents::{
@@ -56,12 +56,14 @@ fn extent(iova: u64, end: u64, address: u64, bits: u64) -> Extent {
 fn empty() {
     let mut memory = Memory::default();
     let top = memory.add_top(3, 48);
-    let found = extents(&memory, top);
+    let hole = |end| Extent {
+        iova: 0,
+        end,
+        mapping: None,
+    };
 
-    // One for each entry of the top table.
-    assert_eq!(found.len(), 512);
-    assert!(found.iter().all(|e| e.mapping.is_none()));
-    assert!(found.iter().all(|e| e.end - e.iova == 1 << 39));
+    // One for all entries of the top table.
+    assert_eq!(extents(&memory, top), [hole(1 << 48)]);
 
     // Entries beyond the input address are not looked at.
     let top = Top {
@@ -69,7 +71,20 @@ fn empty() {
         ..top
     };
     *memory.entry_mut(top, 1 << 40, 3) = 1;
-    assert_eq!(extents(&memory, top).len(), 2);
+    memory.reads.take();
+    assert_eq!(extents(&memory, top), [hole(1 << 40)]);
+    assert!(!memory.reads.take().contains(&(top.table, 2)));
+}
+
+/// A hole ends where the next entry, or the next table, has something to say.
+#[test]
+fn holes() {
+    let mut memory = Memory::default();
+    let top = memory.add_top(3, 48);
+    memory.map(top, 0x7000, 0, 0x1234_5000, READ);
+    let ends: Vec<_> = extents(&memory, top).iter().map(|e| e.end).collect();
+
+    assert_eq!(ends, [0x7000, 0x8000, MIB_2, GIB_1, 1 << 39, 1 << 48]);
 }
 
 #[test]
@@ -149,9 +164,9 @@ fn errors_are_the_end() {
     ] {
         *memory.entry_mut(top, MIB_2, 1) = content;
         let mut extents = Extents::new(&memory, top.page_table());
-        let before: Vec<_> = extents.by_ref().take(512).map(Result::unwrap).collect();
+        let before: Vec<_> = extents.by_ref().take(3).map(Result::unwrap).collect();
 
-        assert_eq!(before[7], page);
+        assert_eq!(before[1], page);
         assert_eq!(extents.next(), Some(Err(error)));
         assert_eq!(extents.next(), None);
         assert!(!error.to_string().is_empty());
@@ -206,9 +221,11 @@ proptest! {
         prop_assert_eq!(next, 1 << input_bits);
         prop_assert!(found == model);
 
-        // No entry is read twice.
-        let reads = memory.reads.take();
-        let distinct: BTreeSet<_> = reads.iter().collect();
-        prop_assert_eq!(distinct.len(), reads.len());
+        // No entry is read more than twice: where a hole ends, and where the next extent begins.
+        let mut reads = BTreeMap::new();
+        for read in memory.reads.take() {
+            *reads.entry(read).or_insert(0) += 1;
+        }
+        prop_assert!(reads.values().all(|count| *count <= 2));
     }
 }

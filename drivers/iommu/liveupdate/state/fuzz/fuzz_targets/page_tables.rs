@@ -10,6 +10,7 @@ use liveupdate_state::{
     extents::Extents,
     page_table::{
         PageTable,
+        Table,
         Tables, //
     },
     second_stage::SecondStage,
@@ -28,9 +29,22 @@ const BUDGET: usize = 5000;
 struct Memory(BTreeMap<(u64, u16), u64>);
 
 impl Tables for Memory {
-    fn entry(&self, table: u64, index: u16) -> Option<u64> {
-        assert!(index < 512);
-        (table < 0x8000).then(|| self.0.get(&(table, index)).copied().unwrap_or(0))
+    type Table<'a> = Page<'a>;
+
+    fn table(&self, address: u64) -> Option<Page<'_>> {
+        (address < 0x8000).then_some(Page(self, address))
+    }
+}
+
+/// The page at an address.
+#[derive(Clone, Copy)]
+struct Page<'a>(&'a Memory, u64);
+
+impl Table for Page<'_> {
+    fn entry(&self, index: u16) -> Option<u64> {
+        let Self(Memory(entries), page) = self;
+
+        (index < 512).then(|| entries.get(&(*page, index)).copied().unwrap_or(0))
     }
 }
 

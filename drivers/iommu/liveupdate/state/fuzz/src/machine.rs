@@ -8,7 +8,10 @@ use crate::input::{
 };
 use liveupdate_state::{
     hardware,
-    page_table::Tables,
+    page_table::{
+        self,
+        Tables, //
+    },
     runs::Checksum,
     vtd,
     ContextTables,
@@ -165,8 +168,19 @@ impl hardware::Memory for Machine {
 }
 
 impl Tables for Machine {
-    fn entry(&self, table: u64, index: u16) -> Option<u64> {
-        let entry = self.pages.get(&table)?.chunks(8).nth(index.into())?;
+    type Table<'a> = PageTablePage<'a>;
+
+    fn table(&self, address: u64) -> Option<PageTablePage<'_>> {
+        Some(PageTablePage(self.pages.get(&address)?))
+    }
+}
+
+#[derive(Clone, Copy)]
+pub struct PageTablePage<'a>(&'a [u8]);
+
+impl page_table::Table for PageTablePage<'_> {
+    fn entry(&self, index: u16) -> Option<u64> {
+        let entry = self.0.chunks(8).nth(index.into())?;
 
         Some(u64::from_le_bytes(*entry.first_chunk()?))
     }

@@ -13,6 +13,7 @@ use std::{
 use liveupdate_state::{
     page_table::{
         PageTable,
+        Table,
         Tables, //
     },
     second_stage::SecondStage, //
@@ -50,9 +51,31 @@ pub struct Memory {
 }
 
 impl Tables for Memory {
-    fn entry(&self, table: u64, index: u16) -> Option<u64> {
-        self.reads.borrow_mut().push((table, index));
-        Some(self.pages.get(&table)?[usize::from(index)])
+    type Table<'a> = Page<'a>;
+
+    fn table(&self, address: u64) -> Option<Page<'_>> {
+        Some(Page {
+            address,
+            entries: self.pages.get(&address)?,
+            reads: &self.reads,
+        })
+    }
+}
+
+/// A page of [`Memory`].
+#[derive(Clone, Copy)]
+pub struct Page<'a> {
+    address: u64,
+    entries: &'a [u64],
+    reads: &'a RefCell<Vec<(u64, u16)>>,
+}
+
+impl Table for Page<'_> {
+    fn entry(&self, index: u16) -> Option<u64> {
+        let entry = *self.entries.get(usize::from(index))?;
+
+        self.reads.borrow_mut().push((self.address, index));
+        Some(entry)
     }
 }
 
