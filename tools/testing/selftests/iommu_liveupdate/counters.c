@@ -8,6 +8,11 @@
 #include "pci.h"
 
 #define UNITS	"/sys/kernel/debug/iommu/liveupdate/units"
+#define WORK	"/sys/kernel/debug/iommu/liveupdate/counters"
+
+/* How long page tables may take to be freed, and how often to look. */
+#define PATIENCE_S	20
+#define INTERVAL_US	20000
 
 long stat_read(const char *path, const char *name)
 {
@@ -38,14 +43,31 @@ static long domain_ids_read(void)
 	return sum;
 }
 
+/* Page tables of the previous kernel are freed in the background. */
+static int wait_for_reclaim(void)
+{
+	for (int i = 0; i < PATIENCE_S * 1000000 / INTERVAL_US; i++) {
+		long reclaims = stat_read(WORK, "reclaims");
+
+		if (reclaims <= 0)
+			return reclaims ? -ENOENT : 0;
+		usleep(INTERVAL_US);
+	}
+	return -ETIMEDOUT;
+}
+
 int counters_read(struct counters *counters)
 {
-	/* Each CPU has a part of the statistics. */
-	int ret = sysfs_write("/proc/sys/vm/stat_refresh", "1");
-	long total_kb = stat_read("/proc/meminfo", "MemTotal:");
+	int ret = wait_for_reclaim();
+	long total_kb;
 
 	if (ret)
 		return ret;
+	/* Each CPU has a part of the statistics. */
+	ret = sysfs_write("/proc/sys/vm/stat_refresh", "1");
+	if (ret)
+		return ret;
+	total_kb = stat_read("/proc/meminfo", "MemTotal:");
 	counters->iommu_pages = stat_read("/proc/vmstat", "nr_iommu_pages");
 	counters->secondary_pages =
 		stat_read("/proc/vmstat", "nr_sec_page_table_pages");

@@ -10,7 +10,8 @@ long stat_read(const char *path, const char *name);
 
 /**
  * struct counters - what is in use
- * @iommu_pages:	pages for IOMMUs, of which page tables are a part
+ * @iommu_pages:	pages for IOMMUs, of which page tables are a part, those that
+ *			were handed over and are in use included
  * @secondary_pages:	the page tables among them
  * @domain_ids:		domain ids of all VT-d units
  * @total:		pages that the page allocator has, in use or not. One that
@@ -23,7 +24,10 @@ struct counters {
 	long total;
 };
 
-/* Returns 0 or a negative errno. */
+/*
+ * Waits until nothing is left to be freed in the background. Returns 0 or a
+ * negative errno.
+ */
 int counters_read(struct counters *counters);
 
 #endif /* SELFTESTS_IOMMU_LIVEUPDATE_COUNTERS_H */

@@ -24,8 +24,9 @@ const DRAINED: Duration = Duration::from_secs(3);
 const NO_FUNCTION: &str = "cannot be retrieved";
 /// How the kernel says that memory is lost.
 const RESERVED: [&str; 2] = [" reserved: ", "are not as they were preserved"];
-/// How much memory may be lost, in KiB.
-const MUCH: u64 = 256;
+/// How much memory may be lost, in KiB: the block that the page tables of a domain come from, and
+/// what is not in it.
+const MUCH: u64 = 2048 + 256;
 /// How the kernel says that it lets something not go on.
 const REASONS: [&str; 6] = [
     NO_FUNCTION,
