@@ -44,7 +44,7 @@ pub struct Extent {
 /// format alone: damaged tables can lead to each other in circles.
 ///
 /// An error is the last item.
-pub struct Extents<'a, M: Tables + 'a, F> {
+pub struct Extents<'a, M: Tables, F> {
     cursor: Cursor<'a, M, F>,
     /// Where the next extent begins, unless there was an error.
     next: Option<u64>,
@@ -76,7 +76,7 @@ impl<M: Tables, F: Format> Iterator for Extents<'_, M, F> {
 ///
 /// It remembers the tables on the way to the last one, so that each of them is looked up once if the
 /// addresses ascend from extent to extent.
-pub(crate) struct Cursor<'a, M: Tables + 'a, F> {
+pub(crate) struct Cursor<'a, M: Tables, F> {
     memory: &'a M,
     table: PageTable<F>,
     /// What was looked up last.

@@ -52,7 +52,7 @@ pub enum Progress {
 ///
 /// What counts is where each input address leads and with which rights. The levels of the tables,
 /// the number of input bits and the page sizes may differ.
-pub struct Comparison<'a, M: Tables + 'a, F> {
+pub struct Comparison<'a, M: Tables, F> {
     restored: Cursor<'a, M, F>,
     new: Cursor<'a, M, F>,
     allow_extra: bool,
