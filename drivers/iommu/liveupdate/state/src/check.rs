@@ -217,11 +217,15 @@ pub(crate) fn sorted(keys: &mut [Key], values: impl Iterator<Item = Key>) -> Res
     Ok(keys)
 }
 
-/// Sorts `heap`, which is a heap first: no value is below a smaller one.
+/// Sorts `heap`, which is a heap first: no value is below a smaller one. Takes linear time if it is
+/// sorted already.
 ///
 /// The sort functions of the core library do without an allocation as well, but not without a call
 /// to panic.
 pub(crate) fn sort<T: Copy + PartialOrd>(mut heap: &[Cell<T>]) {
+    if heap.is_sorted_by(|a, b| a.get() <= b.get()) {
+        return;
+    }
     for index in (0..heap.len() / 2).rev() {
         sift_down(heap, index);
     }

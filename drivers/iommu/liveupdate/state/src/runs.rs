@@ -415,14 +415,10 @@ pub fn are_all_tables<F: Format>(
 ///
 /// Takes linear time if they are in order already.
 pub fn merge(runs: &mut [Run]) -> usize {
-    let is_sorted = runs.is_sorted();
     let runs = Cell::from_mut(runs).as_slice_of_cells();
     let mut merged: usize = 0;
 
-    if !is_sorted {
-        sort(runs);
-    }
-
+    sort(runs);
     for run in runs.iter().map(Cell::get) {
         let mut rest = run;
         let last = merged.checked_sub(1).and_then(|last| runs.get(last));
