@@ -5,12 +5,10 @@ use crate::run::DEBUGFS;
 use crate::vm::Vm;
 use anyhow::{Context, Result, anyhow, bail};
 use protocol::{Reply, Request};
-use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// All of them, by name.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Counters(BTreeMap<String, u64>);
 
 impl Counters {
@@ -35,6 +33,11 @@ impl Counters {
             Ok((name.to_owned(), value.trim().parse()?))
         });
         Ok(Self(lines.collect::<Result<_>>()?))
+    }
+
+    /// All of them, for a report.
+    pub fn into_map(self) -> BTreeMap<String, u64> {
+        self.0
     }
 
     /// The counter `name`.

@@ -6,14 +6,13 @@ use super::kernel::Kernel;
 use super::machine::{Counted, Counting};
 use super::step::{KERNEL_START, Step, USERSPACE};
 use crate::cli::BenchOptions;
+use crate::counters::Counters;
 use crate::timeline::CRASHES;
-use anyhow::{Context, Result, ensure};
-use protocol::{BenchStep, Reply, Request, Shape, Tables};
+use anyhow::{Result, ensure};
+use protocol::{BenchStep, Shape, Tables};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// Names and values, one pair on each line.
-const COUNTERS: &str = "/sys/kernel/debug/iommu/liveupdate/counters";
 /// Entries of a table.
 const ENTRIES: u64 = 512;
 /// The two highest levels, of which the page table uses one table each.
@@ -80,25 +79,6 @@ pub struct Measured {
     pub profiles: BTreeMap<Step, Vec<Share>>,
 }
 
-/// Parses counters.
-fn parse(text: &str) -> Result<BTreeMap<String, u64>> {
-    let lines = text.lines().map(|line| {
-        let (name, value) = line.split_once(' ').context("no value")?;
-        Ok((name.to_owned(), value.trim().parse()?))
-    });
-    lines.collect()
-}
-
-fn counters(machine: &mut Counted) -> Result<BTreeMap<String, u64>> {
-    let path = COUNTERS.into();
-    let Reply::Tree(tree) = machine.vm.request(&Request::ReadTree { path })? else {
-        anyhow::bail!("unexpected reply");
-    };
-    let file = tree.files.into_iter().next().context(COUNTERS)?;
-    let text = file.content.map_err(anyhow::Error::msg)?;
-    parse(&text).context(COUNTERS)
-}
-
 /// Boots, replaces the kernel once and goes the whole way back.
 pub fn measure(options: &BenchOptions, kernel: &Kernel, case: &Case) -> Result<Measured> {
     let steps = Step::ALL.iter().flat_map(|step| step.functions());
@@ -127,12 +107,12 @@ pub fn measure(options: &BenchOptions, kernel: &Kernel, case: &Case) -> Result<M
     for step in [BenchStep::Preserve, BenchStep::Cancel, BenchStep::Preserve] {
         machine.step(step)?;
     }
-    let handed_over = counters(&mut machine)?;
+    let handed_over = Counters::read(&mut machine.vm)?.into_map();
     let start = machine.vm.clock.now();
     machine.vm.kexec()?;
     let reboot_seconds = (machine.vm.clock.now() - start).as_secs_f64();
     machine.step(BenchStep::ComeBack(tables))?;
-    let taken_over = counters(&mut machine)?;
+    let taken_over = Counters::read(&mut machine.vm)?.into_map();
     let (counts, remains) = machine.end()?;
     for line in &remains.console {
         let crash = CRASHES.iter().find(|crash| line.text.contains(**crash));
@@ -175,13 +155,5 @@ mod tests {
             assert!(taken <= pages && taken + 2 >= pages, "{taken} of {pages}");
         }
         assert_eq!(case(10).lowest(), 7);
-    }
-
-    #[test]
-    fn counters_are_read_or_refused() {
-        let counters = parse("kho_entries 12\noutgoing_bytes 34\n").unwrap();
-        assert_eq!(counters["outgoing_bytes"], 34);
-        assert!(parse("kho_entries\n").is_err());
-        assert!(parse("kho_entries many\n").is_err());
     }
 }
