@@ -17,9 +17,9 @@ use std::time::Duration;
 
 /// Enough for 100,000 table pages, as many new ones, and as many pages between them.
 const RAM: usize = 2 << 30;
-/// Where functions are known to be, and no messages on the way.
-const CMDLINE: &str = " nokaslr quiet";
-/// How long a step may take. The longest is that of a kernel with 100,000 pages one by one.
+/// Where functions are known to be, no messages on the way, and nothing that goes on beside it.
+const CMDLINE: &str = " nokaslr quiet initramfs_async=0";
+/// How long a step may take.
 const STEP: Duration = Duration::from_secs(1800);
 /// Slots of the root bus with a port for each function.
 const SLOTS: std::ops::Range<usize> = 0x10..0x18;
