@@ -45,6 +45,18 @@ fn calls(counts: &Counts, step: Step) -> Result<Vec<&Call>> {
     Ok(calls.into_iter().take(first).collect())
 }
 
+/// Instructions while any of these calls, which are in the order of time, was going on. What several
+/// threads do at the same time counts once.
+fn during(calls: &[&Call]) -> u64 {
+    let (mut instructions, mut until): (u64, u64) = (0, 0);
+    for call in calls {
+        let end = call.start.saturating_add(call.instructions);
+        instructions = instructions.saturating_add(end.saturating_sub(call.start.max(until)));
+        until = until.max(end);
+    }
+    instructions
+}
+
 /// The figures of all steps.
 ///
 /// # Errors
@@ -53,8 +65,7 @@ fn calls(counts: &Counts, step: Step) -> Result<Vec<&Call>> {
 pub fn figures(counts: &Counts) -> Result<Figures> {
     let figure = |step: Step| {
         let calls = calls(counts, step).with_context(|| step.name())?;
-        let instructions = calls.iter().map(|call| call.instructions).sum();
-        Ok((step, instructions))
+        Ok((step, during(&calls)))
     };
     Step::ALL.into_iter().map(figure).collect()
 }
@@ -118,19 +129,18 @@ mod tests {
 
     /// Each function is called twice in the kernel that it belongs to, and takes 10 and then 20.
     fn counts() -> Counts {
-        let functions = Step::ALL.into_iter().flat_map(|step| {
-            let functions = step.functions().iter();
-            functions.map(move |function| (step.kernel(), *function))
-        });
         let mut calls = Vec::new();
-        for instructions in [10, 20] {
-            let functions = functions.clone();
-            calls.extend(functions.map(|(kernel, function)| {
-                let start = u64::from(kernel) * 1000 + instructions;
-                call(function, kernel, start, instructions)
-            }));
+        for kernel in [OLD, NEW] {
+            for instructions in [10, 20] {
+                for step in Step::ALL.iter().filter(|step| step.kernel() == kernel) {
+                    for function in step.functions() {
+                        let start = 100 * calls.len() as u64;
+                        calls.push(call(function, kernel, start, instructions));
+                    }
+                }
+            }
         }
-        calls.push(call(USERSPACE, NEW, 5000, 1));
+        calls.push(call(USERSPACE, NEW, 100_000, 1));
         Counts {
             calls,
             ..Counts::default()
@@ -149,8 +159,10 @@ mod tests {
 
     #[test]
     fn the_reboot_ends_in_the_new_kernel() {
-        assert_eq!(reboot(&counts()).unwrap(), 5000 - 1010);
         let mut counts = counts();
+        let freeze = counts.calls.iter().find(|call| call.function == FREEZE);
+        let start = freeze.unwrap().start;
+        assert_eq!(reboot(&counts).unwrap(), 100_000 - start);
         counts.calls.pop();
         assert!(reboot(&counts).is_err());
     }
@@ -168,6 +180,18 @@ mod tests {
         assert!(change(|call| call.returned = false).is_err());
         // A call in the other kernel is something else.
         assert_eq!(change(|call| call.kernel = NEW).unwrap(), 20);
+    }
+
+    #[test]
+    fn what_goes_on_at_the_same_time_counts_once() {
+        let calls = [
+            call("a", NEW, 100, 50),
+            call("a", NEW, 110, 20),
+            call("a", NEW, 140, 30),
+            call("a", NEW, 500, 5),
+        ];
+        assert_eq!(during(&calls.each_ref()), 70 + 5);
+        assert_eq!(during(&[]), 0);
     }
 
     #[test]
