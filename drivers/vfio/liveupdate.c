@@ -10,6 +10,7 @@
  * bound any more. What it keeps of the device is the memory.
  */
 #include <linux/anon_inodes.h>
+#include <linux/iommufd.h>
 #include <linux/pci.h>
 #include <linux/vfio.h>
 
@@ -231,12 +232,24 @@ static struct vfio_pci_core_device *bound_vfio_pci(struct file *file)
  * vfio_liveupdate_check() - Check that a device can be handed over
  * @file: file for which vfio_liveupdate_bound_device() finds a device
  *
- * Return: 0, -EBUSY if the device is not in D0, or -EOPNOTSUPP for Intel
- * graphics, which vfio-pci sets up in ways that can fail when it is opened.
+ * The HWPT of the device is preserved already. A detach that began before that
+ * is over when this gets the lock, and a later one fails.
+ *
+ * Context: Process context. Takes the lock of the device set.
+ * Return: 0, -EBUSY if the device was detached meanwhile or is not in D0, or
+ * -EOPNOTSUPP for Intel graphics, which vfio-pci sets up in ways that can fail
+ * when it is opened.
  */
 int vfio_liveupdate_check(struct file *file)
 {
 	struct vfio_pci_core_device *vdev = bound_vfio_pci(file);
+	struct iommufd_device *idev;
+
+	scoped_guard(mutex, &vdev->vdev.dev_set->lock) {
+		idev = vdev->vdev.iommufd_device;
+		if (!idev || !iommufd_device_is_preserved(idev))
+			return -EBUSY;
+	}
 
 	if (vfio_pci_is_intel_display(vdev->pdev))
 		return -EOPNOTSUPP;

@@ -61,14 +61,19 @@ impl FileHandler for VfioPci {
         let cdev = BoundCdev::of(file).ok_or(EINVAL)?;
         let device = cdev.device();
 
-        cdev.check()
-            .inspect_err(|e| refuse(&cdev, "not in D0, or of a kind that is not supported", *e))?;
         if !session.preserves(cdev.iommufd()) {
             refuse(&cdev, "its iommufd is not in the session", EINVAL);
             return Err(EINVAL);
         }
         let preserved = outgoing::preserve_cdev(&device)
             .inspect_err(|e| refuse(&cdev, "it is not attached to a preserved HWPT", *e))?;
+        cdev.check().inspect_err(|e| {
+            refuse(
+                &cdev,
+                "detached, not in D0, or of a kind that is not supported",
+                *e,
+            )
+        })?;
 
         Ok(PreservedState {
             data: encode(Function::of(&device)?.address),

@@ -78,7 +78,8 @@ impl<'a> BoundCdev<'a> {
     ///
     /// # Errors
     ///
-    /// `EBUSY` if it is not in D0, `EOPNOTSUPP` for Intel graphics.
+    /// `EBUSY` if it is not in D0, or was detached while its HWPT was being preserved, `EOPNOTSUPP`
+    /// for Intel graphics.
     pub(crate) fn check(&self) -> Result {
         // SAFETY: By the invariants, there is a device behind the file.
         to_result(unsafe { bindings::vfio_liveupdate_check(self.file.as_ptr()) })
