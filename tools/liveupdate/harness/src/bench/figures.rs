@@ -5,6 +5,7 @@ use super::step::{FREEZE, NEW, OLD, Step, USERSPACE};
 use anyhow::{Context, Result, ensure};
 use protocol::{Call, Counts, Entry};
 use serde::Serialize;
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 /// Functions that are listed of a profile.
@@ -18,8 +19,8 @@ pub type Figures = BTreeMap<Step, u64>;
 pub struct Share {
     /// The function, without what it calls.
     pub function: String,
-    /// Instructions.
-    pub instructions: u64,
+    /// Of the instructions of the step.
+    pub percent: f64,
 }
 
 /// The calls that a step is, in the order of time.
@@ -97,15 +98,15 @@ pub fn profiles(counts: &Counts) -> BTreeMap<Step, Vec<Share>> {
                 *functions.entry(&entry.function).or_default() += entry.instructions;
             }
         }
-        let mut shares: Vec<_> = functions
-            .into_iter()
-            .map(|(function, instructions)| Share {
-                function: function.into(),
-                instructions,
-            })
-            .collect();
-        shares.sort_by_key(|share| std::cmp::Reverse(share.instructions));
-        shares.truncate(LISTED);
+        let all: u64 = functions.values().sum();
+        let mut functions: Vec<_> = functions.into_iter().collect();
+        functions.sort_by_key(|(_, instructions)| Reverse(*instructions));
+        let functions = functions.into_iter().take(LISTED);
+        let shares = functions.map(|(function, instructions)| Share {
+            function: function.into(),
+            percent: (instructions as f64 / all as f64 * 1000.0).round() / 10.0,
+        });
+        let shares = shares.collect();
         (step, shares)
     };
     Step::ALL.into_iter().map(profile).collect()
@@ -114,6 +115,7 @@ pub fn profiles(counts: &Counts) -> BTreeMap<Step, Vec<Share>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use protocol::ProfileEntry;
 
     fn call(function: &str, kernel: u32, start: u64, instructions: u64) -> Call {
         Call {
@@ -180,6 +182,27 @@ mod tests {
         assert!(change(|call| call.returned = false).is_err());
         // A call in the other kernel is something else.
         assert_eq!(change(|call| call.kernel = NEW).unwrap(), 20);
+    }
+
+    #[test]
+    fn a_profile_has_shares() {
+        let entry = |function: &str, kernel, instructions| ProfileEntry {
+            within: FREEZE.into(),
+            kernel,
+            function: function.into(),
+            instructions,
+        };
+        let counts = Counts {
+            profile: vec![entry("a", OLD, 1), entry("b", OLD, 3), entry("c", NEW, 9)],
+            ..Counts::default()
+        };
+        let profile = &profiles(&counts)[&Step::Freeze];
+        let shares: Vec<_> = profile
+            .iter()
+            .map(|share| (&*share.function, share.percent))
+            .collect();
+        assert_eq!(shares, [("b", 75.0), ("a", 25.0)]);
+        assert!(profiles(&counts)[&Step::Verify].is_empty());
     }
 
     #[test]

@@ -15,6 +15,7 @@ type Line<'a> = (&'a str, RGBColor, &'a dyn Fn(&Measured) -> Option<u64>);
 
 const RED: RGBColor = RGBColor(0xb3, 0x26, 0x1e);
 const GREEN: RGBColor = RGBColor(0x1b, 0x7f, 0x4b);
+const GREY: RGBColor = RGBColor(0x70, 0x70, 0x70);
 const BLUE: RGBColor = RGBColor(0x2b, 0x5c, 0xa8);
 
 fn points(
@@ -45,7 +46,8 @@ fn panel(
             .concat()
     });
     let values: Vec<_> = all.map(|(_, instructions)| instructions).collect();
-    let most = values.iter().copied().fold(10.0, f64::max) * 2.0;
+    // Room for the legend.
+    let most = values.iter().copied().fold(10.0, f64::max) * 100.0;
     let least = values.iter().copied().fold(most, f64::min) / 2.0;
     let mut chart = ChartBuilder::on(area)
         .caption(title, ("sans-serif", 16))
@@ -98,6 +100,7 @@ fn panel(
 pub fn render(measured: &[Measured]) -> Result<String> {
     let step = |step: Step| move |measured: &Measured| measured.figures.get(&step).copied();
     let blackout = |measured: &Measured| Some(measured.blackout);
+    let reboot = |measured: &Measured| Some(measured.reboot);
     let mut text = String::new();
     {
         let root = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
@@ -108,9 +111,9 @@ pub fn render(measured: &[Measured]) -> Result<String> {
             "While the guest stands still",
             measured,
             &[
-                ("blackout", RED, &blackout),
+                ("whole reboot", GREY, &reboot),
                 ("reservation", BLUE, &step(Step::Reservation)),
-                ("takeover", GREEN, &step(Step::Takeover)),
+                ("blackout", RED, &blackout),
             ],
         )?;
         panel(
@@ -120,7 +123,8 @@ pub fn render(measured: &[Measured]) -> Result<String> {
             &[
                 ("preserve", RED, &step(Step::Preserve)),
                 ("VERIFY", BLUE, &step(Step::Verify)),
-                ("destroy", GREEN, &step(Step::Destroy)),
+                ("background", GREEN, &step(Step::Background)),
+                ("destroy", GREY, &step(Step::Destroy)),
             ],
         )?;
         root.present().map_err(|error| anyhow!("{error}"))?;

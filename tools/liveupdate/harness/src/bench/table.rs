@@ -101,7 +101,8 @@ pub fn render(report: &Report) -> Result<String> {
         out,
         "\nGuest instructions of each step, with a pool / without one. The blackout is the sum of\n\
          freeze, shutdown, takeover and restore; the line below it adds what KHO takes to reserve\n\
-         the memory; the whole reboot is everything from reboot(2) to the new kernel's userspace. \"In QEMU\" is the time that it took here.\n"
+         the memory; the whole reboot is everything from reboot(2) to the new kernel's userspace.\n\
+         \"In QEMU\" is the time that it took here.\n"
     )?;
     for (title, select) in super::SECTIONS {
         let of = |pool| {
