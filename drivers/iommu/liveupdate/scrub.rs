@@ -22,6 +22,7 @@ use kernel::{
 };
 use liveupdate_state::{
     vtd,
+    Domain,
     Tree,
     Unit, //
 };
@@ -85,10 +86,19 @@ impl Preserved {
                 word.store(table, Relaxed);
             }
         }
+        // They are written in the order in which devices refer to them, and so each is read once.
+        let mut domains = tree.domains();
+        let mut domain = domains.next();
+
         for device in tree.devices_of(unit.register_base) {
-            let is_attached = tree
-                .domain(device.domain)
-                .is_some_and(|domain| vtd::is_attached(&DirectMap, unit, &device, &domain));
+            let is_it = |d: &Domain| d.number == device.domain;
+
+            if !domain.as_ref().is_some_and(is_it) {
+                domain = domains.find(is_it).or_else(|| tree.domain(device.domain));
+            }
+            let is_attached = domain
+                .as_ref()
+                .is_some_and(|domain| vtd::is_attached(&DirectMap, unit, &device, domain));
 
             for id in device.requester_ids.iter().filter(|_| is_attached) {
                 if let Some(word) = self.requester_ids.get(usize::from(id / 64)) {
